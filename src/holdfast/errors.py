@@ -1,0 +1,161 @@
+"""Every exception of Holdfast. Imports nothing.
+
+The bases say what the caller can do, the leaves what happened:
+
+    HoldfastError
+     +- ConfigurationError (ValueError)   wrong arguments or settings: fix the program
+     |   +- UnsafeServer                  the server's settings may lose what this room keeps
+     +- Unavailable                       no answer in time: try again later     .retry_after
+     |   +- Unconfirmed                   sent, but the reply was lost: it may have happened
+     |   +- Overloaded                    this process has enough loads under way
+     |   +- Closed                        this client was closed
+     +- Refused                           the server said no                     .code
+     |   +- OutOfMemory                   maxmemory is reached
+     |   +- ReadOnly                      a replica, or writes are switched off
+     |   +- NoPermission                  wrong password, or a right is missing
+     +- LockError                         .name
+     |   +- LockTimeout (TimeoutError)    not acquired within the wait
+     |   +- LockLost                      no longer ours
+     +- ConflictError                     somebody changed it meanwhile          .expected .actual
+     +- CodecError                        bytes that cannot be read or written   .reason
+     +- OperationError
+         +- AlreadyDone                   .result
+         +- OperationBusy                 .holder
+         +- OperationDead
+         +- NotSettled
+
+All of them can be pickled; what a program needs is in attributes, never only in the text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class HoldfastError(Exception):
+    """Base of everything that Holdfast raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions with keyword arguments do not survive pickling by themselves.
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def _rebuild(kind: type[HoldfastError], args: tuple[Any, ...], state: dict[str, Any]) -> HoldfastError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(HoldfastError, ValueError):
+    """Wrong arguments or settings; raised early, and the text names the value and the fix."""
+
+
+class UnsafeServer(ConfigurationError):
+    """The server's settings may lose what this room keeps; `accept_loss=True` overrides."""
+
+
+class Unavailable(HoldfastError):
+    """No answer within the deadline, or no connection; trying later may work.
+
+    `retry_after`: seconds after which a retry makes sense, or None when unknown.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unconfirmed(Unavailable):
+    """The request left, its reply never came, and repeating it is not safe: it may have happened."""
+
+
+class Overloaded(Unavailable):
+    """This process already has as many loads under way as it may; the source is protected."""
+
+
+class Closed(Unavailable):
+    """This client was closed; make a new one."""
+
+
+class Refused(HoldfastError):
+    """The server answered "no". `code` is the first word of its answer, for example `WRONGTYPE`."""
+
+    def __init__(self, message: str = "", *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class OutOfMemory(Refused):
+    """The server reached `maxmemory` and may not evict enough."""
+
+
+class ReadOnly(Refused):
+    """The server takes no writes: it is a replica, or lacks the replicas or the disk it requires."""
+
+
+class NoPermission(Refused):
+    """Wrong user name or password, or the user lacks the right to this command, key or channel."""
+
+
+class LockError(HoldfastError):
+    """Base of what can go wrong with a lock. `name` is the lock's."""
+
+    def __init__(self, message: str = "", *, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class LockTimeout(LockError, TimeoutError):
+    """The lock was not acquired within `wait`."""
+
+
+class LockLost(LockError):
+    """The lease is no longer ours."""
+
+
+class ConflictError(HoldfastError):
+    """Somebody else changed it meanwhile: `expected` is what we counted on, `actual` what we found (or
+    None).
+    """
+
+    def __init__(self, message: str = "", *, expected: Any = None, actual: Any = None) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.actual = actual
+
+
+class CodecError(HoldfastError):
+    """Bytes that cannot be read, or a value that cannot be written. `reason` is one word for counting."""
+
+    def __init__(self, message: str = "", *, reason: str = "unreadable") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class OperationError(HoldfastError):
+    """Base of what can go wrong with an operation."""
+
+
+class AlreadyDone(OperationError):
+    """The operation has completed before; `result` is what it returned then."""
+
+    def __init__(self, message: str = "", *, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class OperationBusy(OperationError):
+    """Another process is at it; `holder` says who."""
+
+    def __init__(self, message: str = "", *, holder: str = "") -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
+class OperationDead(OperationError):
+    """The operation failed as often as it may."""
+
+
+class NotSettled(OperationError):
+    """The body ended without `complete` or `fail`."""
