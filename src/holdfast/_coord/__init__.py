@@ -1,0 +1,1 @@
+"""What most rooms need to coordinate: breaker, later leases and renewal."""

@@ -1,0 +1,1 @@
+"""How one question reaches the server."""
