@@ -1,0 +1,1 @@
+"""Bytes and the values they stand for: the envelope and the codecs."""
