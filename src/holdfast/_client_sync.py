@@ -1,0 +1,271 @@
+# Generated from _client_async.py by tools/unasync.py. Do not edit.
+"""Holdfast: one server, and one method per room.
+
+Making one only parses its arguments, so it may stand at the top of a module. `with` (or `connect()`)
+reaches for the server and says clearly what is wrong; without it, the first call connects.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack, overload
+
+from holdfast._client import open_transport, check
+from holdfast._compat import off_loop
+from holdfast._signals import Observers, ServerWarning
+from holdfast._transaction_sync import Transaction
+from holdfast._wire import config
+from holdfast._wire._sync import Wire
+from holdfast._wire.script import Retry, Script
+from holdfast._wire.server import ServerFacts
+from holdfast._wire.transport import Arg, Reply
+from holdfast._wire.url import Target
+from holdfast.cache._sync import Cache
+from holdfast.cache.options import CacheKeywords, CacheOptions
+from holdfast.durations import Duration, seconds
+from holdfast.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+class Holdfast:
+    """A client of one Redis or Valkey server, for threads; may be shared by all threads of a
+    process.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        namespace: str = "holdfast",
+        timeout: Duration = "2s",
+        connect_timeout: Duration = "1s",
+        max_connections: int = 64,
+        client: Any = None,
+        transport: str | None = None,
+        require_server: bool = True,
+    ) -> None:
+        """Parse the arguments; nothing is sent.
+
+        `url`: redis://, valkey://, unix://, embedded:// or embedded:///path; None: `HOLDFAST_URL` of the
+        environment.
+        `namespace`: what all keys start with. `timeout`: the deadline of one call, all retries included.
+        `connect_timeout`: of one attempt to connect. `max_connections`: that may be open at once.
+        `client`: a redis-py client of your own, in place of `url`; its address, credentials and pool settings
+        are used, its retries are not. `transport`: "native" (the default, unless `client` is given), or
+        "redis-py" to send through redis-py's connections.
+        `require_server`: whether `connect()` and `with` raise Unavailable if the server cannot be reached.
+
+        Raises: ConfigurationError that names the value and the fix.
+        """
+        self._settings = settings = check(
+            None if client is None else _target_of(client),
+            named=url,
+            namespace=namespace,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            max_connections=max_connections,
+            client=client,
+            transport=transport,
+            environment=os.environ,
+        )
+        self.observers = Observers()
+        self._require_server = require_server
+        self._closed = False
+        self._endpoint = settings.endpoint()
+        self._hub = settings.hub(self._endpoint, self.observers)
+        self._wire = Wire(
+            open_transport(settings, self._endpoint, self.observers),
+            name=self._endpoint.name,
+            keys=settings.keys,
+            hub=self._hub,
+            observer=self.observers,
+            timeout=settings.timeout,
+        )
+        self._caches: dict[str, Cache[Any]] = {}
+
+    @classmethod
+    def from_config(cls, path: str | Path, **arguments: Any) -> Self:
+        """A client as a YAML or TOML file describes it; `arguments` win over the file, the file over the
+        environment.
+
+        Raises: ConfigurationError that names the file, the key and the fix.
+        """
+        return cls(**{**config.read(path), **arguments})
+
+    # --- life ----------------------------------------------------------------------------------------------
+
+    def connect(self) -> Self:
+        """Reach for the server, and learn what it is.
+
+        Raises: Unavailable within the deadline (unless `require_server=False`), NoPermission,
+        ConfigurationError.
+        """
+        if self._require_server:
+            for setting, consequence in (self._wire.facts()).warnings:
+                warning = ServerWarning(server=self._wire.name, setting=setting, consequence=consequence)
+                self.observers.notify(warning)
+        return self
+
+    def close(self, drain: Duration = "10s") -> None:
+        """Stop: deliver what is still to be delivered, for at most `drain`, and close every connection.
+        Idempotent.
+        """
+        if not self._closed:
+            patience = seconds(drain, "drain", zero=True)
+            self._wire.stop()
+            off_loop(lambda: self._hub.close(patience))
+            self._wire.close()
+            off_loop(self._endpoint.stop)
+            self._closed = True  # at the end: whoever was cancelled in the middle may close again
+
+    def __enter__(self) -> Self:
+        try:
+            return self.connect()
+        except BaseException:
+            self.close(drain=0)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._wire.name!r}, namespace={self._settings.keys.namespace!r})"
+
+    # --- the server itself ---------------------------------------------------------------------------------
+
+    def key(self, name: str) -> str:
+        """The key `name` in this client's namespace, for `execute` and scripts."""
+        return self._settings.keys.user(name)
+
+    def execute(
+        self, *command: Arg, timeout: Duration | None = None, retry: Retry | None = None
+    ) -> Reply:
+        """The raw reply to a command, as bytes, int, float, list or dict; decoding it is the caller's.
+
+        `retry`: "safe" lets it be repeated when its reply is lost, "never" does not; by default reads are
+        safe, all else never.
+        Raises: Unavailable, Unconfirmed (it may have happened), Refused, ConfigurationError.
+        """
+        return self._wire.execute(
+            *command, timeout=None if timeout is None else seconds(timeout, "timeout"), retry=retry
+        )
+
+    def script(self, name: str, *, text: str | None = None) -> BoundScript:
+        """The Lua script in the file `name`, next to the calling module or at a path; or `text` itself.
+
+        Its header must say `-- retry: safe`, `by request id` or `never`. Raises: ConfigurationError.
+        """
+        if text is None:
+            frame = inspect.currentframe()
+            caller = frame.f_back if frame else None
+            beside = Path(caller.f_globals.get("__file__", "")).parent if caller else Path()
+            file = next((place for place in (beside / name, Path(name)) if place.is_file()), None)
+            if file is None:
+                raise ConfigurationError(
+                    f"script {name!r} is neither beside the calling module nor in the working directory"
+                )
+            text = file.read_text(encoding="utf-8")
+        return BoundScript(self._wire, Script.parse(name, text))
+
+    def transaction(self, *watch: str, guard: None = None) -> AbstractContextManager[Transaction]:
+        """Commands that run all or none: MULTI/EXEC, and only if no key in `watch` changed meanwhile.
+
+        Inside, `tx.set(key, 1)` and the like are queued; `tx.read("GET", key)` reads at once. Afterwards
+        `tx.results` holds the replies. Raises at the end: ConflictError if a watched key changed, Unconfirmed
+        if the reply to EXEC was lost.
+        """
+        if guard is not None:
+            raise ConfigurationError(
+                f"guard={guard!r}: guards are leases of locks, which are not in this release"
+            )
+        return Transaction(self._wire, watch)
+
+    def health(self) -> Mapping[str, Any]:
+        """How the server is: `ok`, `latency` in seconds, and what is known of it; never raises for a server
+        that is away.
+        """
+        return self._wire.health()
+
+    def facts(self) -> ServerFacts:
+        """What this server is and can do, asked once. Raises: Unavailable, NoPermission."""
+        return self._wire.facts()
+
+    # --- rooms ---------------------------------------------------------------------------------------------
+
+    @overload
+    def cache(
+        self, name: str, *, ttl: Duration, type: type[T], **options: Unpack[CacheKeywords]
+    ) -> Cache[T]: ...
+
+    @overload
+    def cache(
+        self, name: str, *, ttl: Duration, type: Any = ..., **options: Unpack[CacheKeywords]
+    ) -> Cache[Any]: ...
+
+    def cache(
+        self, name: str, *, ttl: Duration | None = None, type: Any = Any, **options: Unpack[CacheKeywords]
+    ) -> Cache[Any]:
+        """The cache `name`; the same object for the same name.
+
+        `ttl`: how long an entry lives at most. `type`: what values are (default: plain msgpack types).
+        `jitter`: the part of `ttl` by which lives are shortened at random. `negative_ttl`: how long "there is
+        nothing" is remembered (None: as `ttl`). `lease`: how long one load may take before another process
+        may start it too. `max_loads`: loads at once in this process. `wait`: how long a reader waits for a
+        load.
+        `timeout`: deadline of one call to the server (None: the client's). `source`, `write`: read-through
+        and write-through; see Source.
+
+        Raises: ConfigurationError, also when the name is in use with other options.
+        """
+        if ttl is None:
+            raise ConfigurationError(
+                f'cache {name!r} needs ttl=, as in ttl="10m": an entry without an end is a leak'
+            )
+        try:
+            chosen = CacheOptions(ttl=ttl, type=type, **options)
+        except TypeError as error:
+            raise ConfigurationError(f"cache {name!r}: {str(error).partition('() ')[2] or error}") from None
+        known = self._caches.get(name)
+        if known is None:
+            known = self._caches.setdefault(name, Cache(self._wire, name, chosen))
+        if not known.options.same_as(chosen):
+            differing = known.options.difference(chosen)
+            raise ConfigurationError(f"cache {name!r} exists already with other options: {differing}")
+        return known
+
+    def caches(self) -> Iterator[Cache[Any]]:
+        """Every cache made so far."""
+        return iter(list(self._caches.values()))
+
+
+def _target_of(client: Any) -> Target:
+    from holdfast._wire._redispy_sync import (
+        target_of,
+    )  # redis-py takes long to import: only who brings it waits
+
+    return target_of(client)
+
+
+class BoundScript:
+    """A script of the user's own, bound to a client."""
+
+    def __init__(self, wire: Wire, script: Script) -> None:
+        self._wire = wire
+        self._script = script
+
+    def run(
+        self, keys: list[str] | tuple[str, ...] = (), args: list[Arg] | tuple[Arg, ...] = ()
+    ) -> Reply:
+        """What the script returns for `keys` and `args`.
+
+        Raises: Unavailable, Unconfirmed (only a script that says `retry: never`), Refused.
+        """
+        return self._wire.run(self._script, keys, args)
