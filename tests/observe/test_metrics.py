@@ -1,0 +1,179 @@
+"""Prometheus metrics as they are scraped."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+import holdfast.observe
+from holdfast import Holdfast, _signals
+from holdfast.cache.stats import CacheStats
+from holdfast.errors import ConfigurationError
+from holdfast.observe import prometheus, structured_logs
+
+
+@dataclass
+class Cache:
+    name: str
+    numbers: CacheStats
+    asked: int = 0
+
+    def stats(self) -> CacheStats:
+        self.asked += 1
+        return self.numbers
+
+
+@dataclass(eq=False)
+class Client:
+    all: list[Cache] = field(default_factory=list)
+    observers: _signals.Observers = field(default_factory=_signals.Observers)
+
+    def caches(self) -> list[Cache]:
+        return self.all
+
+
+def scrape(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
+    """{(sample, label values ...): number} out of the text that Prometheus would get."""
+    text = generate_latest(registry).decode()
+    families = text_string_to_metric_families(text)
+    return {(one.name, *one.labels.values()): one.value for family in families for one in family.samples}
+
+
+USERS = CacheStats(
+    l1_hits=1,
+    l2_hits=20,
+    misses=3,
+    bypassed=4,
+    negative_hits=5,
+    loads=6,
+    load_errors=2,
+    load_seconds=1.5,
+    waits=7,
+    fills=8,
+    refused_fills=3,
+    refused={"invalidated": 2, "out_of_memory": 1},
+    served_expired=9,
+    undecodable={"corrupt": 1},
+    invalidations=10,
+    undelivered=11,
+    overloaded=12,
+)
+
+
+def test_every_number_of_a_cache_is_there() -> None:
+    registry, hf = CollectorRegistry(), Client([Cache("users", USERS)])
+    prometheus(hf, registry)
+    assert scrape(registry) == {
+        ("holdfast_cache_requests_total", "users", "l1_hit"): 1,
+        ("holdfast_cache_requests_total", "users", "l2_hit"): 20,
+        ("holdfast_cache_requests_total", "users", "miss"): 3,
+        ("holdfast_cache_requests_total", "users", "bypassed"): 4,
+        ("holdfast_cache_negative_hits_total", "users"): 5,
+        ("holdfast_cache_load_duration_seconds_count", "users"): 8,
+        ("holdfast_cache_load_duration_seconds_sum", "users"): 1.5,
+        ("holdfast_cache_load_errors_total", "users"): 2,
+        ("holdfast_cache_waits_total", "users"): 7,
+        ("holdfast_cache_fills_total", "users"): 8,
+        ("holdfast_cache_fills_refused_total", "users", "invalidated"): 2,
+        ("holdfast_cache_fills_refused_total", "users", "out_of_memory"): 1,
+        ("holdfast_cache_served_expired_total", "users"): 9,
+        ("holdfast_cache_undecodable_total", "users", "corrupt"): 1,
+        ("holdfast_cache_invalidations_total", "users"): 10,
+        ("holdfast_cache_undelivered_invalidations", "users"): 11,
+        ("holdfast_cache_overloaded_total", "users"): 12,
+    }
+
+
+def test_caches_are_asked_at_the_scrape_only() -> None:
+    cache = Cache("users", USERS)
+    registry, hf = CollectorRegistry(auto_describe=True), Client([cache])
+    prometheus(hf, registry)
+    hf.observers.notify(_signals.ServedExpired(cache="users", key="k", error="e"))
+    assert cache.asked == 0
+    scrape(registry)
+    assert cache.asked == 1
+
+
+def test_signals_become_counters_and_the_breakers_state() -> None:
+    registry, hf = CollectorRegistry(), Client()
+    prometheus(hf, registry)
+    tell = hf.observers.notify
+    for _ in range(2):
+        tell(_signals.Connected(server="s", purpose="commands"))
+    tell(_signals.Disconnected(server="s", purpose="commands", cause="x", unanswered=3))
+    tell(_signals.Disconnected(server="s", purpose="hub", cause="x"))
+    tell(_signals.BreakerChanged(name="cache users", state="open"))
+    assert scrape(registry) == {
+        ("holdfast_connections_made_total", "commands"): 2,
+        ("holdfast_connections_lost_total", "commands"): 1,
+        ("holdfast_connections_lost_total", "hub"): 1,
+        ("holdfast_requests_unanswered_total", "commands"): 3,
+        ("holdfast_requests_unanswered_total", "hub"): 0,
+        ("holdfast_breaker_open", "cache users"): 1,
+        ("holdfast_signals_total", "connected"): 2,
+        ("holdfast_signals_total", "disconnected"): 2,
+        ("holdfast_signals_total", "breaker_changed"): 1,
+    }
+    tell(_signals.BreakerChanged(name="cache users", state="closed"))
+    assert scrape(registry)["holdfast_breaker_open", "cache users"] == 0
+
+
+def test_clients_of_one_registry_are_added_up_and_may_be_given_twice() -> None:
+    registry = CollectorRegistry(auto_describe=True)
+    one, two = Client([Cache("users", USERS)]), Client([Cache("users", USERS), Cache("prices", CacheStats())])
+    for hf in (one, two, one):
+        prometheus(hf, registry)
+    one.observers.notify(_signals.Connected(server="s", purpose="hub"))
+    numbers = scrape(registry)
+    assert numbers["holdfast_cache_requests_total", "users", "l2_hit"] == 40
+    assert numbers["holdfast_cache_requests_total", "prices", "l2_hit"] == 0
+    assert numbers["holdfast_connections_made_total", "hub"] == 1
+    other = CollectorRegistry()
+    prometheus(two, other)
+    assert scrape(other)["holdfast_cache_requests_total", "users", "l2_hit"] == 20
+
+
+def test_a_registry_keeps_no_client_alive() -> None:
+    registry, hf = CollectorRegistry(), Client([Cache("users", USERS)])
+    prometheus(hf, registry)
+    del hf
+    gc.collect()
+    assert scrape(registry) == {}
+
+
+def test_without_prometheus_client_the_error_names_the_extra(monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(ConfigurationError, match=r'pip install "holdfast\[prometheus\]"'):
+        prometheus(Client())
+
+
+def test_names_are_lazy_and_few() -> None:
+    assert holdfast.observe.__all__ == ["JsonFormatter", "prometheus", "structured_logs"]
+    assert {*holdfast.observe.__all__} <= {*dir(holdfast.observe)}
+    with pytest.raises(AttributeError):
+        holdfast.observe.nonsense  # noqa: B018
+
+
+def test_a_real_client(hf: Holdfast, caplog: pytest.LogCaptureFixture) -> None:
+    registry = CollectorRegistry()
+    prometheus(hf, registry)
+    structured_logs(hf)
+    caplog.set_level(logging.DEBUG, "holdfast")
+    users = hf.cache("users", ttl="1m")
+    for _ in range(3):
+        assert users.get_or_set("ann", lambda: 42) == 42
+    numbers = scrape(registry)
+    assert numbers["holdfast_cache_requests_total", "users", "miss"] == 1
+    assert numbers["holdfast_cache_requests_total", "users", "l2_hit"] == 2
+    assert numbers["holdfast_cache_load_duration_seconds_count", "users"] == 1
+    hf.close()
+    hf.observers.notify(_signals.InvalidationKept(cache="users", key="ann"))
+    assert caplog.messages[-1] == "invalidation kept cache=users key=ann"
