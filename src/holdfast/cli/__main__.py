@@ -1,0 +1,70 @@
+"""The command line: `holdfast demo` and what is to come beside it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from holdfast import ConfigurationError, HoldfastError, __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; return 0, 1 (failed), 2 (wrong usage) or 130 (Ctrl-C)."""
+    asked = parser().parse_args(["--help"] if arguments is None and len(sys.argv) == 1 else arguments)
+    try:
+        code: int = asked.run(asked)
+        return code
+    except ConfigurationError as error:
+        print(f"holdfast: {error}", file=sys.stderr)
+        return 2
+    except HoldfastError as error:
+        print(f"holdfast: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("holdfast: stopped; nothing is left running", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="holdfast",
+        description="A cache over Redis or Valkey that cannot serve what was invalidated.",
+        epilog="Start with: holdfast demo",
+    )
+    top.add_argument("--version", action="version", version=f"holdfast {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_demo(commands.add_parser("demo", help="watch several processes serve real data, correctly and fast"))
+    return top
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    demo.description = (
+        "Several processes serve pages from PostgreSQL while another updates them: from the database alone,"
+        " with textbook cache-aside, and with Holdfast. An auditor who knows every commit finds the stale"
+        " reads. Starts its own PostgreSQL and Valkey, and leaves nothing behind."
+    )
+    demo.add_argument("--seconds", type=float, default=30.0, help="of all three phases (default: 30)")
+    demo.add_argument("--processes", type=int, default=4, help="that read (default: 4)")
+    demo.add_argument("--url", help="use this Redis or Valkey; it is not killed, and our keys are removed")
+    demo.add_argument("--trace", type=Path, metavar="FILE", help="replay requests: xz, big-endian int32")
+    demo.add_argument("--json", action="store_true", help="print nothing but the report, as JSON")
+    demo.set_defaults(run=_demo)
+
+
+def _demo(asked: argparse.Namespace) -> int:
+    from holdfast.cli.demo.options import Options, check_installed
+
+    options = Options(
+        seconds=asked.seconds, processes=asked.processes, url=asked.url, trace=asked.trace, json=asked.json
+    )
+    check_installed()
+    from holdfast.cli.demo.run import main as run  # only now: it imports what may be missing
+
+    return run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
