@@ -1,0 +1,123 @@
+"""What exists is documented, and what is documented exists."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+import shlex
+from typing import Any
+
+import pytest
+
+import holdfast
+from holdfast import Cache, _signals
+from holdfast.cache.options import CacheOptions
+from holdfast.cache.stats import CacheStats
+from holdfast.errors import HoldfastError
+from holdfast.observe import metrics
+from holdfast.observe.logs import event_name
+from holdfast.testing import FaultProxy, plugin
+from tests.docs.blocks import ROOT
+
+DOCS = ROOT / "docs"
+OURS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+
+
+def page(name: str) -> str:
+    return (DOCS / f"{name}.md").read_text(encoding="utf-8")
+
+
+def missing(names, text: str) -> list[str]:
+    return [name for name in names if not re.search(rf"\b{re.escape(name)}\b", text)]
+
+
+def public(kind: type) -> list[str]:
+    return [name for name, _ in inspect.getmembers(kind, callable) if not name.startswith("_")]
+
+
+def test_the_reference_holds_every_public_name():
+    assert missing([name for name in holdfast.__all__ if name != "__version__"], page("reference")) == []
+
+
+def test_the_page_of_the_cache_holds_every_method_option_and_count():
+    text = page("cache")
+    options = [field.name for field in dataclasses.fields(CacheOptions)]
+    counts = [field.name for field in dataclasses.fields(CacheStats)]
+
+    assert missing([*public(Cache), *options, *counts], text) == []
+
+
+def test_the_page_of_errors_holds_every_error():
+    errors = [name for name in holdfast.__all__ if _is_error(getattr(holdfast, name))]
+
+    assert missing(errors, page("errors")) == []
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, HoldfastError)
+
+
+def test_the_page_of_operations_holds_every_metric_and_every_event():
+    for module in pkgutil.walk_packages(holdfast.__path__, "holdfast._wire."):
+        importlib.import_module(module.name.replace("holdfast._wire.", "holdfast.", 1))
+    events = [event_name(kind) for kind in _every(_signals.Signal)]
+    names = [name + ("_total" if about.kind == "counter" else "") for name, about in metrics._METRICS.items()]
+
+    assert missing([*events, *names], page("operations")) == []
+
+
+def _every(kind: Any) -> list[Any]:
+    return [one for below in kind.__subclasses__() for one in (below, *_every(below))]
+
+
+def test_the_levels_of_events_are_right():
+    told = dict(re.findall(r"^\| `(\w+)` \| (debug|info|warning|error) \|", page("operations"), re.MULTILINE))
+
+    assert told == {event_name(kind): kind.level for kind in _every(_signals.Signal)}
+
+
+def test_the_page_of_testing_holds_every_fixture_and_fault():
+    fixtures = [name for name, one in vars(plugin).items() if "fixture" in type(one).__name__.lower()]
+    assert "hf" in fixtures
+    fixtures.remove("servers")  # what `server` is made of
+
+    assert missing([*fixtures, *public(FaultProxy)], page("testing") + "close reset_counts") == []
+
+
+def test_every_article_has_its_section_and_every_example_its_place():
+    text = "".join(file.read_text(encoding="utf-8") for file in OURS)
+    articles = [file.name for file in (ROOT / "tests" / "articles").glob("test_*.py")]
+    examples = [file.name for file in (ROOT / "examples").glob("*.py") if file.stem != "quickstart"]
+
+    assert [name for name in articles if f"../tests/articles/{name}" not in page("articles")] == []
+    assert [name for name in examples if f"../examples/{name}" not in text] == []
+
+
+def test_the_rights_on_the_page_are_enough_for_a_cache(own_server):
+    [rights] = re.findall(
+        r"redis-cli (ACL SETUSER shop .*?)^```", page("operations"), re.MULTILINE | re.DOTALL
+    )
+    with holdfast.Holdfast(own_server.url) as admin:
+        admin.execute(*shlex.split(rights.replace("\\\n", "")))
+        url = f"redis://shop:secret@127.0.0.1:{own_server.port}/1"
+        with holdfast.Holdfast(url, namespace="shop") as hf:
+            users = hf.cache("users", ttl="1m")
+            assert users.get_or_set(42, lambda: "Ann") == users.get(42) == "Ann"
+            assert users.set(42, "Bea")
+            assert users.peek(42)
+            assert users.expire(42)
+            assert users.invalidate(42)
+            users.clear()
+        assert admin.execute("ACL", "LOG") == []
+
+
+@pytest.mark.parametrize("file", OURS, ids=lambda file: file.stem)
+def test_no_page_names_this_machine_and_every_relative_link_leads_somewhere(file):
+    text = file.read_text(encoding="utf-8")
+    assert not re.search(r"/(?:work|tmp|root|home)/", text)
+
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    assert [link for link in links if not (file.parent / link).exists()] == []

@@ -1,0 +1,84 @@
+"""The examples are run."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+import httpx
+import pytest
+
+from tests.docs.blocks import ROOT
+
+EXAMPLES = ROOT / "examples"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"examples.{name}", EXAMPLES / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(*arguments: str, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_quickstart_asks_three_times_for_six_reads(tmp_path):
+    assert run(str(EXAMPLES / "quickstart.py"), folder=tmp_path).splitlines() == [
+        "  (asking the database)",
+        "User(id=42, name='Ann') User(id=42, name='Ann')",
+        "  (asking the database)",
+        "User(id=42, name='Bea')",
+        "  (asking the database)",
+        "None None",
+    ]
+
+
+def test_read_through(tmp_path):
+    assert run(str(EXAMPLES / "read_through.py"), folder=tmp_path).split("\n")[:3] == [
+        "no price", "3.5", "no price"
+    ]  # fmt: skip
+
+
+async def test_a_cached_endpoint(server, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_URL", server.url)
+    example = load("fastapi_app")
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(example.app), base_url="http://service")
+    async with example.app.router.lifespan_context(example.app), client:
+        boston = {"code": "BOS", "name": "Boston"}
+        assert (await client.get("/airports/BOS")).json() == boston
+        assert (await client.get("/airports/BOS")).json() == boston
+        assert example.queries == 1
+
+        assert (await client.put("/airports/BOS", params={"name": "Logan"})).json() is True
+        assert (await client.get("/airports/BOS")).json() == {"code": "BOS", "name": "Logan"}
+        assert example.queries == 2
+
+
+def test_it_takes_ten_lines():
+    code = (EXAMPLES / "fastapi_app.py").read_text(encoding="utf-8")
+    _, ours, _ = code.split("# ---")
+    _title, *lines = filter(None, ours.splitlines())
+
+    assert len(lines) == 10
+
+
+@pytest.mark.parametrize("name", ["test_orders.py"])
+def test_the_fixtures_of_holdfast_testing(name, tmp_path):
+    (tmp_path / name).write_text((EXAMPLES / name).read_text(encoding="utf-8"), encoding="utf-8")
+    installed = any(one.value == "holdfast.testing.plugin" for one in entry_points(group="pytest11"))
+    plugin = [] if installed else ["-p", "holdfast.testing.plugin"]
+
+    told = run("-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, name, folder=tmp_path)
+
+    assert "3 passed" in told
