@@ -1,0 +1,12 @@
+"""What Holdfast promises about speed, measured: one file per promise, run by `python -m benchmarks`.
+
+harness.py    worker processes, rounds in random order, medians
+report.py     figures as Markdown
+limit.py      the least that Python can do, written by hand: what everything is held against
+peers.py      the textbook's cache-aside, and the caches of others
+tasks.py      asyncio: 1, 100 and 1,000 tasks, and sparse load
+threads.py    1 and 8 threads
+stampede.py   one cold key, four processes, two hundred callers
+races.py      loads against invalidations
+startup.py    what `import holdfast` costs, and what its installation brings
+"""
