@@ -5,12 +5,19 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import psutil
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from holdfast.errors import Unavailable
+from holdfast.testing.servers import wanted
 
 PROMISE = 1.0  # seconds after which nothing is left of a server whose last owner is gone
 
@@ -58,13 +65,17 @@ def alive(pid):
 
 
 def until(true, within=10.0):
-    """Wait until `true()`; the answer is whether it came true within `within` seconds."""
+    """Wait until `true()`; the answer is whether it came true within `within` seconds.
+
+    No answer is not true yet: sentinels close every connection to a node whose part they change.
+    """
     give_up = time.monotonic() + within
-    while not true():
-        if time.monotonic() > give_up:
-            return False
+    while time.monotonic() < give_up:
+        with suppress(Unavailable):
+            if true():
+                return True
         time.sleep(0.002)
-    return True
+    return False
 
 
 def gone(about, within=PROMISE):
@@ -92,3 +103,52 @@ def put(server, key, value):
 def get(server, key):
     with client(server) as one:
         return one.get(key)
+
+
+def direct(node, *, timeout=5.0, **more):
+    """A plain client of a node of a lab, by the way its clients take; no retries."""
+    url = urlsplit(node.url)
+    files = dict(parse_qsl(url.query))
+    if files:
+        names = {"tls_ca": "ssl_ca_certs", "tls_cert": "ssl_certfile", "tls_key": "ssl_keyfile"}
+        more |= {"ssl": True, **{names[name]: value for name, value in files.items()}}
+    return redis.Redis(
+        host=url.hostname,
+        port=url.port,
+        password=node.password or None,
+        socket_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
+        **more,
+    )
+
+
+def answers(node, timeout=0.3):
+    """Does `node` answer its clients?"""
+    try:
+        with direct(node, timeout=timeout) as one:
+            return one.ping()
+    except redis.RedisError:
+        return False
+
+
+def on_every_kind(test):
+    """`test(kind)` on every kind of server there is, at the same time: labs mostly wait."""
+
+    def run():
+        kinds = wanted()
+        with ThreadPoolExecutor(len(kinds)) as pool:
+            errors = [
+                _named(kind, one.exception()) for kind, one in [(k, pool.submit(test, k)) for k in kinds]
+            ]
+        if errors := [error for error in errors if error]:
+            raise errors[0] if len(errors) == 1 else BaseExceptionGroup("on several kinds", errors)
+
+    run.__name__, run.__doc__, run.__module__ = test.__name__, test.__doc__, test.__module__
+    return run
+
+
+def _named(kind, error):
+    if error is not None:
+        error.add_note(f"on {kind}")
+    return error

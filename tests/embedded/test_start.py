@@ -73,8 +73,8 @@ def test_a_port_taken_at_the_last_moment_is_replaced_by_another(monkeypatch):
         squatter.bind(("127.0.0.1", 0))
         squatter.listen()
         taken = squatter.getsockname()[1]
-        ports = iter([taken, taken, launch._free_port()])
-        monkeypatch.setattr(launch, "_free_port", lambda: next(ports))
+        ports = iter([taken, taken, launch.free_port()])
+        monkeypatch.setattr(launch, "free_port", lambda: next(ports))
         with embedded.start(port=True) as server:
             assert server.port != taken
         with pytest.raises(Unavailable, match="already in use"):
@@ -168,7 +168,7 @@ def test_without_any_place_for_a_socket_the_error_names_tmpdir(tmp_path, monkeyp
     monkeypatch.setattr(tempfile, "tempdir", "/" + "d" * 120)
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(ConfigurationError, match="set TMPDIR"):
-        launch._private_directory()
+        launch.private_directory()
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,11 @@ asyncio_default_fixture_loop_scope = function
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    def run(code, *, servers=None, before=()):
+    def run(code, *, servers=None, topologies=None, before=()):
         monkeypatch.delenv("HOLDFAST_TEST_SERVERS", raising=False)
+        monkeypatch.delenv("HOLDFAST_TEST_TOPOLOGIES", raising=False)
+        if topologies is not None:
+            monkeypatch.setenv("HOLDFAST_TEST_TOPOLOGIES", topologies)
         if servers is not None:
             monkeypatch.setenv("HOLDFAST_TEST_SERVERS", servers)
         pytester.makeini(CONFIG)
@@ -86,6 +89,69 @@ def test_the_environment_names_the_kinds(run):
     result = run(code, servers=f"{kind},nosuch")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*HOLDFAST_TEST_SERVERS asks for nosuch*"])
+
+
+def test_contracts_run_in_every_topology_unless_they_ask_for_one_server(run):
+    kinds = list(available())
+    result = run(
+        """
+        import pytest
+        from holdfast.embedded import ClusterLab, SentinelLab, Server
+
+        CLASSES = {"single": Server, "sentinel": SentinelLab, "cluster": ClusterLab}
+        seen = {}
+
+        @pytest.mark.everywhere
+        def test_contract(place, topology, server_kind):
+            assert type(place) is CLASSES[topology]
+            assert place.kind == server_kind
+            assert place.url.partition(":")[0] == {"single": "redis"}.get(topology, f"redis+{topology}")
+            assert seen.setdefault((topology, server_kind), place) is place
+
+        @pytest.mark.everywhere
+        def test_the_place_is_shared(place, topology, server_kind):
+            assert seen[topology, server_kind] is place
+            if topology != "single":
+                assert place.healthy
+                assert place.nodes[0].ask("PING") == "PONG"
+
+        @pytest.mark.everywhere
+        def test_server(server, place):
+            assert place is server
+
+        def test_other(place):
+            assert type(place) is Server
+        """,
+        topologies="single, sentinel,cluster",
+    )
+    result.assert_outcomes(passed=7 * len(kinds) + 1)
+    result.stdout.fnmatch_lines([f"*test_contract*{kinds[-1]}*cluster* PASSED*"])
+
+
+def test_an_unknown_topology_fails_the_run(run):
+    result = run("def test_nothing(): ...", topologies="single,star")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*HOLDFAST_TEST_TOPOLOGIES asks for star*"])
+
+
+def test_labs_are_shared_and_whole_and_those_of_ones_own_can_be_cut(run):
+    result = run("""
+        pids = []
+        def test_shared(sentinel_lab, cluster_lab):
+            pids.extend(node.pid for node in [*sentinel_lab.nodes, *cluster_lab.nodes])
+        def test_same(sentinel_lab, cluster_lab):
+            assert pids == [node.pid for node in [*sentinel_lab.nodes, *cluster_lab.nodes]]
+            sentinel_lab.replicas[0].kill()
+            cluster_lab.nodes[0].freeze()
+        def test_made_anew(sentinel_lab, cluster_lab):
+            assert sentinel_lab.healthy and cluster_lab.healthy
+            assert not set(pids) & {node.pid for node in [*sentinel_lab.nodes, *cluster_lab.nodes]}
+        def test_own_sentinels(own_sentinel_lab):
+            own_sentinel_lab.primary.cut_off()
+        def test_own_cluster(own_cluster_lab):
+            own_cluster_lab.primaries[0].cut_off()
+    """)
+    result.assert_outcomes(passed=5)
 
 
 def test_a_run_that_uses_nothing_of_it_pays_nothing(run):

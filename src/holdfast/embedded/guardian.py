@@ -59,8 +59,8 @@ class Guardian:
     """One server, its owners, and the directories it lives in.
 
     `plan`: binary, home (for data), run (for sockets and settings; we make and remove it), config (text),
-    kept (is there data to keep?), wipe (what an empty restart removes), and whatever else owners shall learn
-    from `state`.
+    kept (is there data to keep?), wipe (what an empty restart removes), arguments (of the program), files
+    (texts to write beside the settings, by name), and whatever else owners shall learn from `state`.
     """
 
     def __init__(self, plan: dict[str, Any]) -> None:
@@ -82,7 +82,8 @@ class Guardian:
             self.locks.append(lock(self.run / LOCK))
             if self.home != self.run:
                 self.locks.append(lock(self.home / LOCK))
-            self.write(self.run / "server.conf", self.plan["config"])
+            for name, text in self.plan.pop("files", {}).items():  # owners need not be told
+                self.write(self.run / name, text)
             self.spawn("wb")
             self.open_doors(first)
             while self.owners:
@@ -180,9 +181,12 @@ class Guardian:
 
     def spawn(self, mode: str = "ab") -> None:
         """Start the server, tied to our life where the kernel can."""
+        settings = self.run / "server.conf"
+        if not settings.exists():  # a sentinel's holds what it has learnt, so it lasts unless it is wiped
+            self.write(settings, self.plan["config"])
         with (self.home / LOG).open(mode) as log:
             self.server = subprocess.Popen(
-                [self.plan["binary"], self.run / "server.conf"],
+                [self.plan["binary"], settings, *self.plan.get("arguments", ())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -233,8 +237,7 @@ class Guardian:
     def restart(self, *, empty: bool = False) -> None:
         """End the server if it runs, remove its data if asked to, start it at the same addresses."""
         self.end_server()
-        for name in self.plan["wipe"] if empty else ():
-            path = self.home / name
+        for path in [place / name for name in self.plan["wipe"] for place in (self.home, self.run)] * empty:
             if path.is_dir():
                 shutil.rmtree(path)
             else:

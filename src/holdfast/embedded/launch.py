@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.durations import Duration, seconds
+from holdfast.embedded import certificates
 from holdfast.embedded import line as lines
-from holdfast.embedded.binary import find
+from holdfast.embedded.binary import find, find_tls
 from holdfast.embedded.guardian import LOCK
 from holdfast.embedded.server import Server
 from holdfast.embedded.settings import settings, text
@@ -25,7 +26,7 @@ _LONGEST = 100  # bytes of a socket's address: some systems allow 103 and cut of
 _PORTS = range(10_000, 32_000)  # below those that systems hand out to clients
 _PORT_TRIES = 20
 _PAUSES = (0.005, 0.1)  # seconds, least and most, between two attempts to reach a guardian that comes or goes
-_DATA = ["appendonlydir", "appendonly.aof", "dump.rdb"]
+DATA = ("appendonlydir", "appendonly.aof", "dump.rdb", "nodes.conf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,26 +38,20 @@ class _Wish:
     port: bool | int
     password: str | None
     binary: str
+    tls: bool = False
 
     def plan(self) -> dict[str, Any]:
         """What a guardian needs to know to make the server, and what others who join will be told."""
-        run = _private_directory()
-        home, address = self.home or run, f"{run}/server.sock"
-        port = _free_port() if self.port is True else int(self.port)
+        run = private_directory()
+        port = free_port() if self.port is True else int(self.port)
         password = self.password if self.password is not None else secrets.token_urlsafe(24) if port else ""
         conf = settings(kept=self.home is not None, port=port, password=password, extra=self.config)
-        return {
-            "binary": self.binary,
-            "home": home,
-            "run": run,
-            "kept": self.home is not None,
-            "wipe": _DATA,
-            "config": text(conf, home=home, socket_path=address),
-            "settings": conf,
-            "socket": address,
-            "port": port,
-            "password": password,
-        }
+        also: dict[str, Any] = {}
+        if self.tls:
+            papers = certificates.issue()
+            conf |= papers.settings(run, port)
+            also = {"tls": True, "files": papers.files}
+        return draw(conf, binary=self.binary, run=run, home=self.home, port=port, password=password, **also)
 
     def check(self, state: dict[str, Any]) -> None:
         """Refuse a server that is not what the caller asked for."""
@@ -68,6 +63,8 @@ class _Wish:
             state["port"] if self.port is True else self.port == state["port"]
         ):
             differing.append("port")
+        if self.tls and not state.get("tls"):
+            differing.append("tls")
         if differing:
             raise ConfigurationError(
                 f"the server of {self.home} runs already, with another {', '.join(differing)}"
@@ -81,6 +78,7 @@ def start(
     port: bool | int = False,
     password: str | None = None,
     binary: str | os.PathLike[str] | None = None,
+    tls: bool = False,
     timeout: Duration = "30s",
 ) -> Server:
     """Start a server, or join the one of the directory `path`, and return when it answers.
@@ -88,19 +86,23 @@ def start(
     `path`: where its data is kept, made if missing; None for a private server without persistence. `config`:
     lines of its configuration file, values as they stand there. `port`: listen on the loopback interface too,
     True for any free port. `password`: by default, a server with a port gets a random one, and one that has
-    only its socket needs none, because nobody else may open that. `binary`: the program, see `find`.
-    `timeout`: seconds until it answers, with its data loaded.
+    only its socket needs none, because nobody else may open that. `binary`: the program, see `find`. `tls`:
+    talk TLS at that port, with certificates made for the server. `timeout`: seconds until it answers, with
+    its data loaded.
 
     Who joins gets the server as it is; asking for something else is an error.
 
     Raises: ConfigurationError for what cannot work; Unavailable if there is no answer within `timeout`.
     """
+    if tls and port is False:
+        raise ConfigurationError("tls=True is for a server with a port: add port=True")
     wish = _Wish(
-        home=None if path is None else _directory(path),
+        home=None if path is None else directory(path),
         config=config or {},
         port=port,
         password=password,
-        binary=find(binary),
+        binary=find_tls(binary) if tls else find(binary),
+        tls=tls,
     )
     patience = seconds(timeout, "timeout")
     give_up = time.monotonic() + patience
@@ -124,6 +126,36 @@ def start(
         f"{wish.home} is in use, and the server there does not answer (waited {patience:g} s): "
         "does it belong to another host or container?"
     )
+
+
+def draw(
+    conf: Mapping[str, str],
+    *,
+    binary: str,
+    run: str,
+    home: str | None,
+    port: int,
+    password: str,
+    more: str = "",
+    **also: Any,
+) -> dict[str, Any]:
+    """The plan of a server for its guardian. `more`: lines whose names stand more than once; `also`: what few
+    servers need.
+    """
+    address = f"{run}/server.sock"
+    return {
+        "binary": binary,
+        "home": home or run,
+        "run": run,
+        "kept": home is not None,
+        "wipe": DATA,
+        "config": text(conf, home=home or run, socket_path=address) + more,
+        "settings": dict(conf),
+        "socket": address,
+        "port": port,
+        "password": password,
+        **also,
+    }
 
 
 def _join(wish: _Wish) -> Server | None:
@@ -152,7 +184,11 @@ def _found(wish: _Wish) -> Server | None:
         return None
 
 
-def _directory(path: str | os.PathLike[str]) -> str:
+def directory(path: str | os.PathLike[str]) -> str:
+    """The directory `path` as an absolute name, made if missing.
+
+    Raises: ConfigurationError if it cannot be written.
+    """
     home = str(Path(path).absolute())
     try:
         Path(home).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -163,7 +199,7 @@ def _directory(path: str | os.PathLike[str]) -> str:
     return home
 
 
-def _private_directory() -> str:
+def private_directory() -> str:
     """A name for the directory of sockets, short enough for the kernel; the guardian makes it."""
     for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 (the name is random, and an existing one is refused)
         name = f"{base}/holdfast-{secrets.token_hex(6)}"
@@ -175,7 +211,7 @@ def _private_directory() -> str:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that is free at this moment; should the server find it taken, `start` tries another."""
     while True:
         port = random.choice(_PORTS)

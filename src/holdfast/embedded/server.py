@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
+from holdfast.embedded.addresses import client_files, credentials, options
 from holdfast.embedded.greeting import Greeting, greet
 from holdfast.embedded.guardian import LOG
 from holdfast.embedded.line import Line
@@ -38,6 +39,7 @@ class Server:
         self.port: int = state["port"]
         self.password: str = state["password"]
         self.binary: str = state["binary"]
+        self.tls: bool = state.get("tls", False)
         self.guardian: int = state["guardian"]
         self._log = Path(state["home"], LOG)
 
@@ -47,10 +49,19 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it listens, with its password if it has one: `redis://` if it has a port, else `unix://`."""
-        who = f":{quote(self.password, safe='')}@" if self.password else ""
-        where = f"127.0.0.1:{self.port}/0" if self.port else quote(self.socket_path)
-        return f"{'redis' if self.port else 'unix'}://{who}{where}"
+        """Where it listens, with its password if it has one.
+
+        `redis://` if it has a port, `rediss://` with the files that TLS needs, or `unix://`.
+        """
+        if not self.port:
+            return f"unix://{credentials(self.password)}{quote(self.socket_path)}"
+        scheme = "rediss" if self.tls else "redis"
+        return f"{scheme}://{credentials(self.password)}127.0.0.1:{self.port}/0{options(self.query)}"
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What a URL has to say about certificates, as options; nothing without TLS."""
+        return client_files(self.socket_path.rpartition("/")[0]) if self.tls else {}
 
     @property
     def kind(self) -> str:

