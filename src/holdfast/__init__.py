@@ -18,6 +18,8 @@ _HOMES = {
     "holdfast._client_sync": ("Holdfast", "BoundScript"),
     "holdfast._transaction_async": ("AsyncTransaction",),
     "holdfast._transaction_sync": ("Transaction",),
+    "holdfast._wire.durability": ("Durability",),
+    "holdfast._wire.url": ("Tls",),
     "holdfast.cache._async": ("AsyncCache",),
     "holdfast.cache._sync": ("Cache",),
     "holdfast.cache.entry": ("Entry", "MISSING", "Missing"),
@@ -33,6 +35,7 @@ _HOMES = {
         "LockLost",
         "LockTimeout",
         "NoPermission",
+        "NotDurable",
         "NotSettled",
         "OperationBusy",
         "OperationDead",
@@ -61,6 +64,7 @@ __all__ = [
     "CodecError",
     "ConfigurationError",
     "ConflictError",
+    "Durability",
     "Entry",
     "Holdfast",
     "HoldfastError",
@@ -70,6 +74,7 @@ __all__ = [
     "MISSING",
     "Missing",
     "NoPermission",
+    "NotDurable",
     "NotSettled",
     "OperationBusy",
     "OperationDead",
@@ -79,6 +84,7 @@ __all__ = [
     "ReadOnly",
     "Refused",
     "Source",
+    "Tls",
     "Transaction",
     "Unavailable",
     "Unconfirmed",
@@ -93,6 +99,8 @@ if TYPE_CHECKING:
     from holdfast._client_sync import Holdfast as Holdfast
     from holdfast._transaction_async import AsyncTransaction as AsyncTransaction
     from holdfast._transaction_sync import Transaction as Transaction
+    from holdfast._wire.durability import Durability as Durability
+    from holdfast._wire.url import Tls as Tls
     from holdfast.cache._async import AsyncCache as AsyncCache
     from holdfast.cache._sync import Cache as Cache
     from holdfast.cache.entry import MISSING as MISSING
@@ -110,6 +118,7 @@ if TYPE_CHECKING:
     from holdfast.errors import LockLost as LockLost
     from holdfast.errors import LockTimeout as LockTimeout
     from holdfast.errors import NoPermission as NoPermission
+    from holdfast.errors import NotDurable as NotDurable
     from holdfast.errors import NotSettled as NotSettled
     from holdfast.errors import OperationBusy as OperationBusy
     from holdfast.errors import OperationDead as OperationDead

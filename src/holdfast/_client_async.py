@@ -15,12 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
-from holdfast._client import aopen_transport, check
+from holdfast._client import aopen_replicas, aopen_transport, check, find_place, open_hub
 from holdfast._compat import aoff_loop
 from holdfast._signals import Observers, ServerWarning
 from holdfast._transaction_async import AsyncTransaction
 from holdfast._wire import config
 from holdfast._wire._async import AsyncWire
+from holdfast._wire.durability import Durability
 from holdfast._wire.script import Retry, Script
 from holdfast._wire.server import ServerFacts
 from holdfast._wire.transport import Arg, Reply
@@ -48,17 +49,20 @@ class AsyncHoldfast:
         max_connections: int = 64,
         client: Any = None,
         transport: str | None = None,
+        tls: Any = None,
         require_server: bool = True,
     ) -> None:
         """Parse the arguments; nothing is sent.
 
-        `url`: redis://, valkey://, unix://, embedded:// or embedded:///path; None: `HOLDFAST_URL` of the
-        environment.
+        `url`: redis://, valkey:// (over TLS: rediss://, valkeys://), redis+sentinel://, redis+cluster://,
+        unix://, embedded:// or embedded:///path; None: `HOLDFAST_URL` of the environment.
         `namespace`: what all keys start with. `timeout`: the deadline of one call, all retries included.
         `connect_timeout`: of one attempt to connect. `max_connections`: that may be open at once.
         `client`: a redis-py client of your own, in place of `url`; its address, credentials and pool settings
         are used, its retries are not. `transport`: "native" (the default, unless `client` is given), or
         "redis-py" to send through redis-py's connections.
+        `tls`: a `Tls`, or an ssl.SSLContext of your own, in place of what the URL says about TLS; with a URL
+        without TLS it switches TLS on, as does True.
         `require_server`: whether `connect()` and `with` raise Unavailable if the server cannot be reached.
 
         Raises: ConfigurationError that names the value and the fix.
@@ -73,19 +77,21 @@ class AsyncHoldfast:
             client=client,
             transport=transport,
             environment=os.environ,
+            tls=tls,
         )
         self.observers = Observers()
         self._require_server = require_server
         self._closed = False
-        self._endpoint = settings.endpoint()
-        self._hub = settings.hub(self._endpoint, self.observers)
+        self._place = find_place(settings, self.observers)
+        self._hub = open_hub(settings, self._place, self.observers)
         self._wire = AsyncWire(
-            aopen_transport(settings, self._endpoint, self.observers),
-            name=self._endpoint.name,
+            aopen_transport(settings, self._place, self.observers),
+            name=self._place.name,
             keys=settings.keys,
             hub=self._hub,
             observer=self.observers,
             timeout=settings.timeout,
+            replicas=aopen_replicas(settings, self._place, self.observers),
         )
         self._caches: dict[str, AsyncCache[Any]] = {}
 
@@ -121,7 +127,7 @@ class AsyncHoldfast:
             self._wire.stop()
             await aoff_loop(lambda: self._hub.close(patience))
             await self._wire.aclose()
-            await aoff_loop(self._endpoint.stop)
+            await aoff_loop(self._place.stop)
             self._closed = True  # at the end: whoever was cancelled in the middle may close again
 
     async def __aenter__(self) -> Self:
@@ -141,21 +147,36 @@ class AsyncHoldfast:
 
     # --- the server itself ---------------------------------------------------------------------------------
 
-    def key(self, name: str) -> str:
-        """The key `name` in this client's namespace, for `execute` and scripts."""
-        return self._settings.keys.user(name)
+    def key(self, name: str, *, tag: str | None = None) -> str:
+        """The key `name` in this client's namespace, for `execute` and scripts.
+
+        In a Cluster, keys that one script or transaction names must share a slot: give them the same `tag`.
+        """
+        return self._settings.keys.user(name, tag)
 
     async def execute(
-        self, *command: Arg, timeout: Duration | None = None, retry: Retry | None = None
+        self,
+        *command: Arg,
+        timeout: Duration | None = None,
+        retry: Retry | None = None,
+        durability: Durability | None = None,
+        max_staleness: Duration | None = None,
     ) -> Reply:
         """The raw reply to a command, as bytes, int, float, list or dict; decoding it is the caller's.
 
         `retry`: "safe" lets it be repeated when its reply is lost, "never" does not; by default reads are
-        safe, all else never.
-        Raises: Unavailable, Unconfirmed (it may have happened), Refused, ConfigurationError.
+        safe, all else never. `durability`: a write is done only when so many replicas have it.
+        `max_staleness`: a read may be answered by a replica that is proved to be at most so far behind; where
+        there is none, the primary answers.
+        Raises: Unavailable, Unconfirmed (it may have happened), NotDurable (it has, but may be lost again),
+        Refused, ConfigurationError.
         """
         return await self._wire.execute(
-            *command, timeout=None if timeout is None else seconds(timeout, "timeout"), retry=retry
+            *command,
+            timeout=None if timeout is None else seconds(timeout, "timeout"),
+            retry=retry,
+            durability=durability,
+            max_staleness=None if max_staleness is None else seconds(max_staleness, "max_staleness"),
         )
 
     def script(self, name: str, *, text: str | None = None) -> AsyncBoundScript:
@@ -175,24 +196,28 @@ class AsyncHoldfast:
             text = file.read_text(encoding="utf-8")
         return AsyncBoundScript(self._wire, Script.parse(name, text))
 
-    def transaction(self, *watch: str, guard: None = None) -> AbstractAsyncContextManager[AsyncTransaction]:
+    def transaction(
+        self, *watch: str, guard: None = None, durability: Durability | None = None
+    ) -> AbstractAsyncContextManager[AsyncTransaction]:
         """Commands that run all or none: MULTI/EXEC, and only if no key in `watch` changed meanwhile.
 
         Inside, `tx.set(key, 1)` and the like are queued; `tx.read("GET", key)` reads at once. Afterwards
-        `tx.results` holds the replies. Raises at the end: ConflictError if a watched key changed, Unconfirmed
-        if the reply to EXEC was lost.
+        `tx.results` holds the replies. In a Cluster, all its keys must share a slot. `durability`: it is done
+        only when so many replicas have it. Raises at the end: ConflictError if a watched key changed,
+        Unconfirmed if the reply to EXEC was lost, NotDurable.
         """
         if guard is not None:
             raise ConfigurationError(
                 f"guard={guard!r}: guards are leases of locks, which are not in this release"
             )
-        return AsyncTransaction(self._wire, watch)
+        return AsyncTransaction(self._wire, watch, durability)
 
     async def health(self) -> Mapping[str, Any]:
         """How the server is: `ok`, `latency` in seconds, and what is known of it; never raises for a server
-        that is away.
+        that is away. With Sentinel also `primary`, `sentinels` and `sentinels_heard`; in a Cluster
+        `primaries`, `replicas` and `complete` (is every slot served?).
         """
-        return await self._wire.health()
+        return {**await self._wire.health(), **self._place.about()}
 
     async def facts(self) -> ServerFacts:
         """What this server is and can do, asked once. Raises: Unavailable, NoPermission."""
@@ -262,10 +287,14 @@ class AsyncBoundScript:
         self._script = script
 
     async def run(
-        self, keys: list[str] | tuple[str, ...] = (), args: list[Arg] | tuple[Arg, ...] = ()
+        self,
+        keys: list[str] | tuple[str, ...] = (),
+        args: list[Arg] | tuple[Arg, ...] = (),
+        *,
+        durability: Durability | None = None,
     ) -> Reply:
-        """What the script returns for `keys` and `args`.
+        """What the script returns for `keys` and `args`; with `durability`, once so many replicas have it.
 
-        Raises: Unavailable, Unconfirmed (only a script that says `retry: never`), Refused.
+        Raises: Unavailable, Unconfirmed (only a script that says `retry: never`), NotDurable, Refused.
         """
-        return await self._wire.run(self._script, keys, args)
+        return await self._wire.run(self._script, keys, args, durability=durability)

@@ -50,6 +50,39 @@ class ServerWarning(Signal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrimaryMoved(Signal):
+    """The primary is another server now; every connection to the older one is dropped. In a Cluster: which
+    nodes ceased to be primaries (`old`), and which became it (`new`).
+    """
+
+    level = "warning"
+    server: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentinelEvent(Signal):
+    """A sentinel published something about `instance`; what, says its `channel`: +sdown, +odown,
+    -failover-abort-..., +switch-master.
+    """
+
+    level = "warning"
+    server: str
+    sentinel: str
+    channel: str  # not `event`: in a log line that is the name of the signal
+    instance: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotsMoved(Signal):
+    """Some `slots` of a Cluster are served by another of its primaries now."""
+
+    server: str
+    slots: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerChanged(Signal):
     """Calls to the server are now `state`: open (answered locally at once) or closed (normal)."""
 

@@ -21,6 +21,7 @@ from typing import Self
 from holdfast._compat import monotonic
 from holdfast._wire import verdict
 from holdfast._wire._async import AsyncWire
+from holdfast._wire.durability import Durability
 from holdfast._wire.script import Retry
 from holdfast._wire.transport import (
     Arg,
@@ -37,8 +38,9 @@ from holdfast.errors import ConfigurationError, ConflictError, Refused
 class AsyncTransaction:
     """Queued commands; every Redis command is a method: `tx.hset(key, "field", 1)` queues HSET."""
 
-    def __init__(self, wire: AsyncWire, watch: tuple[str, ...]) -> None:
+    def __init__(self, wire: AsyncWire, watch: tuple[str, ...], durability: Durability | None = None) -> None:
         self._wire = wire
+        self._durability = durability
         self._watch = watch
         self._queued: list[Command] = []
         self._held: AbstractAsyncContextManager[AsyncConversation] | None = None
@@ -105,7 +107,14 @@ class AsyncTransaction:
         await self._held.__aexit__(kind, error, trace)
 
     async def _commit(self) -> None:
-        replies = await self._ask([("MULTI",), *self._queued, ("EXEC",)], "EXEC", may_have_happened=True)
+        commands: list[Command] = [("MULTI",), *self._queued, ("EXEC",)]
+        count: Reply = None
+        if self._durability is None:
+            replies = await self._ask(commands, "EXEC", may_have_happened=True)
+        else:
+            commands.append(self._durability.command)
+            patience = self._durability.patience
+            *replies, count = await self._ask(commands, "EXEC", may_have_happened=True, patience=patience)
         if replies[-1] is None:
             raise ConflictError(
                 f"a watched key changed meanwhile: {', '.join(self._watch)}; read again and retry"
@@ -114,19 +123,22 @@ class AsyncTransaction:
         for command, reply in zip(self._queued, self.results, strict=True):
             if isinstance(reply, ReplyError):
                 raise verdict.of_reply(str(reply), str(command[0]), self._wire.name).error
+        if self._durability is not None:
+            self._durability.check(count, "the transaction", self._wire.name)
 
     async def _ask(
-        self, commands: list[Command], name: str, *, may_have_happened: bool = False
+        self, commands: list[Command], name: str, *, may_have_happened: bool = False, patience: float = 0.0
     ) -> list[Reply]:
         assert self._conversation is not None, "use the transaction with `async with`"
         try:
-            replies = await self._conversation.execute_many(commands, monotonic() + self._wire.timeout)
+            deadline = monotonic() + self._wire.timeout + patience
+            replies = await self._conversation.execute_many(commands, deadline)
         except WireFailure as failure:
             raise self._explain(failure, name, may_have_happened=may_have_happened) from failure
         except (TypeError, UnicodeError) as bad:
             raise ConfigurationError(f"arguments must be str, bytes, int or float: {bad}") from bad
         for command, reply in zip(commands, replies, strict=True):
-            if isinstance(reply, ReplyError):
+            if isinstance(reply, ReplyError) and command[0] not in {"WAIT", "WAITAOF"}:  # judged at the end
                 raise verdict.of_reply(str(reply), str(command[0]), self._wire.name).error
         return replies
 

@@ -7,6 +7,7 @@ The bases say what the caller can do, the leaves what happened:
      |   +- UnsafeServer                  the server's settings may lose what this room keeps
      +- Unavailable                       no answer in time: try again later     .retry_after
      |   +- Unconfirmed                   sent, but the reply was lost: it may have happened
+     |   |   +- NotDurable                it has happened, but too few replicas have it   .confirmed .wanted
      |   +- Overloaded                    this process has enough loads under way
      |   +- Closed                        this client was closed
      +- Refused                           the server said no                     .code
@@ -68,6 +69,15 @@ class Unavailable(HoldfastError):
 
 class Unconfirmed(Unavailable):
     """The request left, its reply never came, and repeating it is not safe: it may have happened."""
+
+
+class NotDurable(Unconfirmed):
+    """The write was executed, but only `confirmed` of the `wanted` replicas have it: it may be lost again."""
+
+    def __init__(self, message: str = "", *, confirmed: int = 0, wanted: int = 0) -> None:
+        super().__init__(message)
+        self.confirmed = confirmed
+        self.wanted = wanted
 
 
 class Overloaded(Unavailable):

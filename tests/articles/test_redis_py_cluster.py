@@ -8,7 +8,7 @@ import pytest
 import redis
 import redis.cluster
 
-from holdfast import ConfigurationError, Holdfast
+from holdfast import Holdfast
 from holdfast.embedded import Server
 from holdfast.testing import available, start
 
@@ -43,9 +43,13 @@ def test_a_client_for_one_server_meets_errors_there(node):
         client.mget("user:42", "user:43")
 
 
-def test_holdfast_says_that_clusters_are_not_in_this_release():
-    with pytest.raises(ConfigurationError, match="Cluster.* is not in this release"):
-        Holdfast("redis+cluster://10.0.0.5:6379")
+def test_holdfast_takes_keys_of_several_slots_apart(node):
+    url = node.url.replace("redis://", "redis+cluster://")
+    with Holdfast(url, namespace="shop") as hf:
+        keys = [hf.key(f"user:{number}") for number in range(5)]
+        for key in keys:
+            hf.execute("SET", key, "Ann")
+        assert hf.execute("MGET", *keys) == [b"Ann"] * 5
 
 
 def test_the_keys_of_one_entry_share_a_slot_already(node, hf):

@@ -83,6 +83,7 @@ def test_the_page_of_testing_holds_every_fixture_and_fault():
     fixtures = [name for name, one in vars(plugin).items() if "fixture" in type(one).__name__.lower()]
     assert "hf" in fixtures
     fixtures.remove("servers")  # what `server` is made of
+    fixtures.remove("labs")  # and the shared labs
 
     assert missing([*fixtures, *public(FaultProxy)], page("testing") + "close reset_counts") == []
 
@@ -96,22 +97,85 @@ def test_every_article_has_its_section_and_every_example_its_place():
     assert [name for name in examples if f"../examples/{name}" not in text] == []
 
 
-def test_the_rights_on_the_page_are_enough_for_a_cache(own_server):
-    [rights] = re.findall(
-        r"redis-cli (ACL SETUSER shop .*?)^```", page("operations"), re.MULTILINE | re.DOTALL
+def rights(user: str) -> list[list[str]]:
+    """The commands on the page that give rights to `user`."""
+    found = re.findall(
+        rf"redis-cli (?:-p \d+ )?(ACL SETUSER {user} .*?)^```", page("operations"), re.MULTILINE | re.DOTALL
     )
+    return [shlex.split(one.replace("\\\n", "")) for one in found]
+
+
+def as_user(url: str, who: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{who}@{rest.rpartition('@')[2]}"
+
+
+def use(hf: holdfast.Holdfast, where: str = "") -> None:
+    """What a service does that only caches."""
+    users = hf.cache(f"users{where}", ttl="1m")
+    for key in range(20):
+        assert users.get_or_set(key, lambda: "Ann") == users.get(key) == "Ann"
+    assert users.set(42, "Bea")
+    assert users.peek(42)
+    assert users.expire(42)
+    assert users.invalidate(42)
+    users.clear()
+
+
+def denied(node) -> list[str]:
+    """What the ACL of `node` has refused."""
+    lines = [[one.decode() if isinstance(one, bytes) else str(one) for one in entry] for entry in told(node)]
+    return [" ".join(line) for line in lines]
+
+
+def told(node):
+    log = node.ask("ACL", "LOG")
+    return [list(entry.items() if isinstance(entry, dict) else entry) for entry in log]
+
+
+def test_the_rights_on_the_page_are_enough_for_a_cache(own_server):
+    cache, _ = rights("shop")
     with holdfast.Holdfast(own_server.url) as admin:
-        admin.execute(*shlex.split(rights.replace("\\\n", "")))
+        admin.execute(*cache)
         url = f"redis://shop:secret@127.0.0.1:{own_server.port}/1"
         with holdfast.Holdfast(url, namespace="shop") as hf:
-            users = hf.cache("users", ttl="1m")
-            assert users.get_or_set(42, lambda: "Ann") == users.get(42) == "Ann"
-            assert users.set(42, "Bea")
-            assert users.peek(42)
-            assert users.expire(42)
-            assert users.invalidate(42)
-            users.clear()
+            use(hf)
         assert admin.execute("ACL", "LOG") == []
+
+
+def test_the_rights_on_the_page_are_enough_for_sentinel(own_sentinel_lab):
+    lab = own_sentinel_lab
+    (watcher,), (cache, _) = rights("watcher"), rights("shop")
+    for node in lab.sentinels:
+        node.ask(*watcher)
+    for node in lab.nodes:
+        node.ask(*cache)
+    url = as_user(lab.url, "shop:secret").partition("?")[0]
+    url += "?sentinel_username=watcher&sentinel_password=other"
+    with holdfast.Holdfast(url, namespace="shop", timeout="20s") as hf:
+        use(hf)
+        old = lab.primary
+        old.kill()
+        hf.execute("SET", hf.key("a"), 1, retry="safe")
+        use(hf, "again")
+    assert [line for node in [*lab.sentinels, lab.primary] for line in denied(node)] == []
+
+
+def test_the_rights_on_the_page_are_enough_for_a_cluster(own_cluster_lab):
+    lab = own_cluster_lab
+    cache, more = rights("shop")
+    for node in lab.nodes:
+        node.ask(*cache)
+        node.ask(*more)
+    url = as_user(lab.url, "shop:secret")
+    with holdfast.Holdfast(url, namespace="shop", timeout="20s") as hf:
+        use(hf)
+        hf.execute("SET", hf.key("a"), 1, durability=holdfast.Durability(replicas=1))
+        hf.execute("GET", hf.key("a"), max_staleness="1s")
+        slot = lab.primary_of(hf.key("a"))
+        slot.kill()
+        hf.execute("SET", hf.key("a"), 1, retry="safe")
+    assert [line for node in lab.primaries for line in denied(node)] == []
 
 
 @pytest.mark.parametrize("file", OURS, ids=lambda file: file.stem)

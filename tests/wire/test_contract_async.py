@@ -97,12 +97,13 @@ async def test_a_watched_key_that_changed_stops_the_transaction(ahf):
 
 async def test_a_command_that_fails_in_a_transaction_is_told(ahf):
     """Its neighbours have run: that is what Redis calls a transaction."""
-    await ahf.execute("SET", ahf.key("text"), "x")
+    text, neighbour = ahf.key("text", tag="pair"), ahf.key("neighbour", tag="pair")
+    await ahf.execute("SET", text, "x")
     with pytest.raises(Refused, match="not an integer"):
         async with ahf.transaction() as tx:
-            tx.set(ahf.key("neighbour"), 1)
-            tx.incr(ahf.key("text"))
-    assert await ahf.execute("GET", ahf.key("neighbour")) == b"1"
+            tx.set(neighbour, 1)
+            tx.incr(text)
+    assert await ahf.execute("GET", neighbour) == b"1"
 
 
 async def test_scripts_survive_a_flush(ahf):

@@ -97,12 +97,13 @@ def test_a_watched_key_that_changed_stops_the_transaction(hf):
 
 def test_a_command_that_fails_in_a_transaction_is_told(hf):
     """Its neighbours have run: that is what Redis calls a transaction."""
-    hf.execute("SET", hf.key("text"), "x")
+    text, neighbour = hf.key("text", tag="pair"), hf.key("neighbour", tag="pair")
+    hf.execute("SET", text, "x")
     with pytest.raises(Refused, match="not an integer"):
         with hf.transaction() as tx:
-            tx.set(hf.key("neighbour"), 1)
-            tx.incr(hf.key("text"))
-    assert hf.execute("GET", hf.key("neighbour")) == b"1"
+            tx.set(neighbour, 1)
+            tx.incr(text)
+    assert hf.execute("GET", neighbour) == b"1"
 
 
 def test_scripts_survive_a_flush(hf):

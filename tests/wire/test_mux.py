@@ -18,11 +18,26 @@ from holdfast._wire.transport import ReplyError, WireFailure
 from holdfast._wire.url import parse
 
 
+class Wary(Endpoint):
+    """A server that may be another one soon, as a primary that sentinels name."""
+
+    suspicious_after = 0.05
+
+    def __init__(self, name, target):
+        super().__init__(name, target)
+        self.quiet_at = []
+
+    def quiet(self):
+        self.quiet_at.append(monotonic())
+
+
 @asynccontextmanager
-async def opened(url, *, silence=5.0, connect_timeout=2.0, max_connections=8, signals=None):
+async def opened(
+    url, *, silence=5.0, connect_timeout=2.0, max_connections=8, signals=None, endpoint=Endpoint
+):
     """A mux on the server at `url`; what it signals is added to `signals`."""
     one = mux.Mux(
-        Endpoint(parse(url), no_server),
+        endpoint(url, parse(url)),
         connect_timeout=connect_timeout,
         max_connections=max_connections,
         silence=silence,
@@ -32,11 +47,6 @@ async def opened(url, *, silence=5.0, connect_timeout=2.0, max_connections=8, si
         yield one
     finally:
         await one.aclose()
-
-
-def no_server(path):
-    """Nothing is embedded here."""
-    raise AssertionError(path)
 
 
 def soon(seconds=5.0):
@@ -238,6 +248,30 @@ async def test_a_silent_connection_is_given_up(own_server):
 
         assert await one.execute(("PING",), soon()) == b"PONG"
         assert one._here().main.connection is not before
+
+
+async def test_a_silent_connection_of_a_server_that_may_move_gets_no_more_commands(own_server):
+    """The next one waits for a new connection, and so was certainly not executed if that fails.
+
+    Found: every command of the first seconds of a failover went to the frozen primary and became Unconfirmed.
+    """
+    async with opened(own_server.url, endpoint=Wary, connect_timeout=0.2) as one:
+        await one.execute(("SET", "a", 1), soon())
+        own_server.freeze()
+        with pytest.raises(WireFailure) as first:
+            await one.execute(("INCR", "a"), soon(0.2))
+        assert first.value.sent
+        assert len(one.endpoint.quiet_at) >= 2  # wondered whether it is still the right one
+        with pytest.raises(WireFailure) as second:
+            await one.execute(("INCR", "a"), soon(0.5))
+        assert not second.value.sent
+        lanes = one._here()
+        (leaving,) = lanes.leaving
+        own_server.resume()
+        assert await one.execute(("GET", "a"), soon()) == b"2"
+        while lanes.leaving:  # the late answer came, was dropped, and the connection with it
+            await asyncio.sleep(0.01)
+        assert not leaving.is_open
 
 
 async def test_a_lost_connection_tells_what_was_sent(own_server):

@@ -17,7 +17,7 @@ from holdfast._wire.url import parse
 def opened(url, max_connections=8):
     """A pool on the server at `url`."""
     pool = Pool(
-        Endpoint(parse(url), no_server),
+        Endpoint(url, parse(url)),
         connect_timeout=2.0,
         max_connections=max_connections,
         notify=lambda signal: None,
@@ -26,11 +26,6 @@ def opened(url, max_connections=8):
         yield pool
     finally:
         pool.close()
-
-
-def no_server(path):
-    """Nothing is embedded here."""
-    raise AssertionError(path)
 
 
 def soon(seconds=5.0):

@@ -12,7 +12,7 @@ for dead connections).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from time import monotonic
 from typing import Any
 
@@ -20,16 +20,25 @@ from redis.asyncio import Connection, ConnectionPool, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from holdfast._compat import ASemaphore, aoff_loop, ascope
+from holdfast._wire import redispy_clients, redispy_tls
 from holdfast._wire.connection import pack
 from holdfast._wire.endpoint import Endpoint
-from holdfast._wire.redispy_reading import AsyncReading
-from holdfast._wire.transport import Command, HandshakeRefused, Reply, ReplyError, WireFailure
+from holdfast._wire.redispy_reading import AsyncReading, adrop
+from holdfast._wire.redispy_tls import AsyncTlsConnection
+from holdfast._wire.reply import mapping, text
+from holdfast._wire.transport import (
+    Command,
+    HandshakeRefused,
+    Reply,
+    ReplyError,
+    WireFailure,
+)
 from holdfast._wire.url import Target
 from holdfast._wire.verdict import HANDSHAKE
-from holdfast.errors import ConfigurationError
 
 FORCED: dict[str, Any] = {"protocol": 3, "decode_responses": False, "health_check_interval": 0}
 
@@ -37,29 +46,9 @@ FORCED: dict[str, Any] = {"protocol": 3, "decode_responses": False, "health_chec
 def target_of(client: Any) -> Target:
     """The server that a user's redis-py client talks to.
 
-    Raises: ConfigurationError if it is no redis-py client of this flavour, or of a kind not supported yet.
+    Raises: ConfigurationError if it is no redis-py client of this flavour, or of a kind not supported.
     """
-    pool = getattr(client, "connection_pool", None)
-    if not isinstance(pool, ConnectionPool):
-        wanted = f"{ConnectionPool.__module__.partition('.connection')[0]}.Redis"
-        raise ConfigurationError(
-            f"client={type(client).__module__}.{type(client).__name__} must be a {wanted}"
-        )
-    if pool.connection_class not in {Connection, UnixDomainSocketConnection}:
-        kind = pool.connection_class.__name__
-        raise ConfigurationError(
-            f"client= uses {kind} connections, which are not in this release; use plain TCP or a unix socket"
-        )
-    known = pool.connection_kwargs
-    return Target(
-        kind="unix" if "path" in known else "tcp",
-        path=known.get("path", ""),
-        host=known.get("host", "localhost"),
-        port=int(known.get("port", 6379)),
-        db=int(known.get("db") or 0),
-        username=known.get("username"),
-        password=known.get("password"),
-    )
+    return redispy_clients.target_of(client, "redis.asyncio")
 
 
 class AsyncRedisPy:
@@ -73,9 +62,10 @@ class AsyncRedisPy:
         self._endpoint = endpoint
         self._client = client
         self._closed = False
-        self._pools: dict[object, ConnectionPool] = {}
+        self._pools: dict[tuple[Any, Target], ConnectionPool] = {}
         self._max_connections = max_connections
         self._permits = ASemaphore(max_connections)
+        endpoint.on_move(self.drop)
 
     async def execute(self, command: Command, deadline: float) -> Reply:
         """The reply to `command`. Raises: WireFailure."""
@@ -85,6 +75,12 @@ class AsyncRedisPy:
         """The replies to `commands`, sent in one write. Raises: WireFailure."""
         async with self.conversation(deadline) as conversation:
             return await conversation.execute_many(commands, deadline)
+
+    async def begin(self, commands: Sequence[Command], deadline: float) -> AsyncRedisPyAsked:
+        """Send `commands` in one write; their replies are fetched from the result. Raises: WireFailure."""
+        asked = AsyncRedisPyAsked(self.conversation(deadline), deadline)
+        await asked.send(commands)
+        return asked
 
     @asynccontextmanager
     async def conversation(self, deadline: float) -> AsyncIterator[AsyncRedisPyConversation]:
@@ -97,29 +93,48 @@ class AsyncRedisPy:
         try:
             target = self._endpoint.target
             if target is None:
-                target = await aoff_loop(self._endpoint.resolve)
+                target = await aoff_loop(lambda: self._endpoint.resolve(max(0.0, deadline - monotonic())))
             pool = self._pool(target)
-            connection = await _connected(pool)
             try:
-                yield AsyncRedisPyConversation(connection)
-            except BaseException:
-                await connection.disconnect(nowait=True)  # a late reply must not answer the next question
+                connection = await _connected(pool, target)
+                try:
+                    yield AsyncRedisPyConversation(connection, self._endpoint)
+                except BaseException:
+                    await connection.disconnect(nowait=True)  # a late reply must not answer the next question
+                    raise
+                finally:
+                    if not self._endpoint.is_current(target):
+                        await connection.disconnect(nowait=True)
+                        self._pools.pop((ascope(), target), None)  # it may be younger than the move
+                    await pool.release(connection)
+            except WireFailure:
+                self._endpoint.failed(target)
                 raise
-            finally:
-                await pool.release(connection)
         finally:
             self._permits.release()
+
+    def doubt(self) -> bool:
+        """An answer came that only the wrong server gives: may there be another one? Never waits."""
+        return self._endpoint.doubt()
+
+    def drop(self, cause: str) -> None:  # noqa: ARG002 (redis-py has its own words for it)
+        """Drop the connections that lead to the wrong place. From any thread."""
+        for (where, target), pool in list(self._pools.items()):
+            if not self._endpoint.is_current(target):
+                self._pools.pop((where, target), None)
+                adrop(pool, where)
 
     async def aclose(self) -> None:
         """Close every connection of this event loop."""
         self._closed = True
-        pool = self._pools.pop(ascope(), None)
-        if pool is not None:
-            await pool.disconnect()
+        here = ascope()
+        for where, target in list(self._pools):
+            if where == here:
+                await self._pools.pop((where, target)).disconnect()
 
     def _pool(self, target: Target) -> ConnectionPool:
         here = ascope()
-        pool = self._pools.get(here)
+        pool = self._pools.get((here, target))
         if pool is None:
             settings = {
                 **(_of_target(target) if self._client is None else _of_client(self._client)),
@@ -130,15 +145,61 @@ class AsyncRedisPy:
                 "socket_timeout": self._timeout,
                 "max_connections": self._max_connections,
             }
-            pool = self._pools[here] = ConnectionPool(**settings)
+            if self._client is None:  # a user's own may have an introduction of its own
+                introduce = _introduction(target, self._endpoint, self._connect_timeout)
+                settings["redis_connect_func"] = introduce
+            pool = self._pools[here, target] = ConnectionPool(**settings)
         return pool
+
+
+class AsyncRedisPyAsked:
+    """Requests that were sent."""
+
+    def __init__(self, held: AbstractAsyncContextManager[AsyncRedisPyConversation], deadline: float) -> None:
+        self._held = held
+        self._deadline = deadline
+        self._conversation: AsyncRedisPyConversation | None = None
+        self._count = 0
+        self._ended = False
+
+    async def send(self, commands: Sequence[Command]) -> None:
+        """Send `commands`. Raises: WireFailure."""
+        self._count = len(commands)
+        self._conversation = await self._held.__aenter__()
+        try:
+            await self._conversation.send(commands)
+        except BaseException as error:
+            await self._held.__aexit__(type(error), error, error.__traceback__)
+            raise
+
+    async def replies(self) -> list[Reply]:
+        """Their replies, to be fetched once. Raises: WireFailure."""
+        assert self._conversation is not None
+        try:
+            replies = await self._conversation.receive(self._count, self._deadline)
+        except BaseException as error:
+            self._ended = True
+            await self._held.__aexit__(type(error), error, error.__traceback__)
+            raise
+        self._ended = True
+        await self._held.__aexit__(None, None, None)
+        return replies
+
+    async def abandon(self) -> None:
+        """Nobody will fetch the replies: the connection goes with them. May be repeated."""
+        if not self._ended:
+            self._ended = True
+            gone = WireFailure("abandoned", sent=True)
+            with suppress(WireFailure):
+                await self._held.__aexit__(WireFailure, gone, None)
 
 
 class AsyncRedisPyConversation:
     """A connection lent to one caller."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, endpoint: Endpoint) -> None:
         self._connection = connection
+        self._endpoint = endpoint
         self._broken = False
 
     async def execute(self, command: Command, deadline: float) -> Reply:
@@ -147,31 +208,69 @@ class AsyncRedisPyConversation:
 
     async def execute_many(self, commands: Sequence[Command], deadline: float) -> list[Reply]:
         """The replies to `commands`, sent in one write. Raises: WireFailure."""
+        await self.send(commands)
+        return await self.receive(len(commands), deadline)
+
+    async def send(self, commands: Sequence[Command]) -> None:
+        """Send `commands` in one write. Raises: WireFailure."""
         if self._broken:  # redis-py would connect anew by itself, and forget what this one watched
             raise WireFailure("connection lost", sent=False)
         packed = b"".join(map(pack, commands))
         try:
             await self._connection.send_packed_command([packed])
-            return [await self._read(deadline) for _ in commands]
-        except (RedisError, OSError) as error:
-            self._broken = True
-            raise WireFailure(str(error) or "no reply within the deadline", sent=True) from error
+        except (RedisError, OSError, AttributeError) as error:  # AttributeError: `drop` took its socket away
+            raise self._break(error) from error
+
+    async def receive(self, count: int, deadline: float) -> list[Reply]:
+        """The next `count` replies. Raises: WireFailure."""
+        try:
+            return [await self._read(deadline) for _ in range(count)]
+        except (RedisError, OSError, AttributeError) as error:
+            raise self._break(error) from error
+
+    def _break(self, error: Exception) -> WireFailure:
+        self._broken = True
+        return WireFailure(str(error) or "no reply within the deadline", sent=True)
 
     async def _read(self, deadline: float) -> Reply:
         left = max(0.001, deadline - monotonic())
         try:
-            return _plain(await AsyncReading.read(self._connection, left))
-        except ResponseError as error:
-            return _plain(error)
+            return _plain(await AsyncReading.read(self._connection, left, self._endpoint))
+        except RedisError as error:
+            # Some error replies (LOADING) are no ResponseError to redis-py but a lost connection.
+            if isinstance(error, ResponseError) or getattr(error, "status_code", None) is not None:
+                return _plain(error)
+            raise
 
 
-async def _connected(pool: ConnectionPool) -> Any:
+async def _connected(pool: ConnectionPool, target: Target) -> Any:
     try:
         return await pool.get_connection()  # type: ignore[no-untyped-call]
     except (AuthenticationError, ResponseError) as error:
         raise HandshakeRefused(HANDSHAKE, str(_plain(error)).partition(", with args")[0]) from error
     except (RedisError, OSError) as error:
-        raise WireFailure(f"cannot connect: {error}", sent=False) from error
+        raise redispy_tls.explained(target, error) from error
+
+
+def _introduction(target: Target, endpoint: Endpoint, timeout: float) -> Any:
+    """What a new connection does first: as redis-py does, and what the target asks for beyond it."""
+
+    async def introduce(connection: Any) -> None:
+        if not endpoint.is_current(target):
+            # Where a connection was broken redis-py makes a new one by itself, to the same address.
+            raise RedisConnectionError("the server has moved")
+        with AsyncReading.patience(connection, timeout):  # a frozen server does not get a whole call's time
+            await connection.on_connect()
+        if target.role == "primary":
+            await connection.send_command("HELLO", "3", check_health=False)
+            hello = mapping(_plain(await AsyncReading.read(connection, timeout, endpoint)))
+            if text(hello.get("role")) != "master":
+                raise RedisConnectionError(f"{target.host}:{target.port} is a replica, not the primary")
+        if target.readonly:
+            await connection.send_command("READONLY", check_health=False)
+            await AsyncReading.read(connection, timeout, endpoint)
+
+    return introduce
 
 
 def _plain(reply: Reply) -> Reply:
@@ -189,7 +288,10 @@ def _of_target(target: Target) -> dict[str, Any]:
     known: dict[str, Any] = {"db": target.db, "username": target.username, "password": target.password}
     if target.kind == "unix":
         return {**known, "connection_class": UnixDomainSocketConnection, "path": target.path}
-    return {**known, "connection_class": Connection, "host": target.host, "port": target.port}
+    known = {**known, "host": target.host, "port": target.port}
+    if target.tls is None:
+        return {**known, "connection_class": Connection}
+    return {**known, "connection_class": AsyncTlsConnection, **redispy_tls.arguments(target)}
 
 
 def _of_client(client: Any) -> dict[str, Any]:

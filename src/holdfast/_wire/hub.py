@@ -9,6 +9,7 @@ Promise
   server after a firing, and then waits again, misses nothing. Where a message could have been missed
   (connection lost, renewed, refused) it fires as well. A dead link is noticed within `2 * interval`. Firing
   for no reason is allowed, so a waiter always looks for itself.
+* A holder of tracked keys is told of every change of them, or that nothing is heard (`hub_tracking`).
 * A delivered command is executed at least once, however often the server restarts meanwhile, unless the
   process ends first, the server refuses for good, or a later command of the same name takes its place.
 
@@ -17,11 +18,11 @@ Not promised
   may still be executed after its successor of the same name.
 * Anything after the process was killed: the outbox is memory.
 
-How: the thread polls a bell (a socket pair) and two connections (`hub_line`), and reads two books that
-callers write (`hub_ledger`). It starts with the first need. After a fork the child takes the books over and
-starts a thread of its own; it closes its copies of the parent's sockets without a word to the server. A
-client that nobody refers to any more loses its thread. An error in the thread is reported and costs the
-connections, not the thread.
+How: the thread polls a bell (a socket pair) and its connections (`hub_line`, `hub_tracking`), and reads the
+books that callers write (`hub_ledger`). Thread and connections are made with the first need. After a fork the
+child takes the books over and starts a thread of its own; it closes its copies of the parent's sockets
+without a word to the server. A client that nobody refers to any more loses its thread. An error in the thread
+is reported and costs the connections, not the thread.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ from dataclasses import dataclass
 
 from holdfast import _signals
 from holdfast._compat import monotonic, sleep
-from holdfast._wire.hub_ledger import Kept, Outbox, Waker, Watch, Watches
-from holdfast._wire.hub_line import NEVER, Connection, Courier, Desk, Ear, Line
+from holdfast._wire.hub_ledger import Holder, Kept, Outbox, Waker, Watch, Watches
+from holdfast._wire.hub_line import NEVER, Connection, Courier, Desk, Ear, Here, Line, Router
+from holdfast._wire.hub_tracking import Tracker, Tracking, Trackings
 from holdfast._wire.mutex import MUTEX
 from holdfast._wire.transport import Command
 from holdfast.errors import Closed, Unavailable
@@ -90,11 +92,13 @@ class Hub:
         interval: float = 5.0,
         linger: float = 1.0,
         connect_timeout: float = 2.0,
+        router: Router | None = None,
     ) -> None:
-        self._settings = _Settings(connect, observer, server, interval, connect_timeout)
+        self._settings = _Settings(connect, observer, server, interval, connect_timeout, router or Here())
         self._linger = linger
         self._watches = Watches(linger, self._settings.stumbled)
         self._outbox = Outbox()
+        self._trackings = Trackings()
         self._crew: _Crew | None = None
         self._fired: weakref.finalize[..., Hub] | None = None
         self._closed = False
@@ -111,6 +115,16 @@ class Hub:
         crew.bell.ring()
         return watch
 
+    def track(self, prefix: str, holder: Holder, every: float = 0.5) -> Tracking:
+        """Tell `holder` of every change of the keys that start with `prefix`, until the tracking is closed.
+
+        Every `every` seconds it is made sure that all is heard. Prefixes must not overlap. Raises: Closed.
+        """
+        crew = self._at_work()
+        tracking = self._trackings.add(prefix, holder, every)
+        crew.bell.ring()
+        return tracking
+
     def deliver(self, name: Hashable, command: Command, done: Callable[[], object]) -> None:
         """Run the idempotent `command` until it is confirmed; then call `done`, in the hub's thread.
 
@@ -120,10 +134,27 @@ class Hub:
 
         Raises: Closed; TypeError for an argument that is no str, bytes, int or float.
         """
-        kept = Kept(name, command, done)
+        self.take_over(Kept(name, command, done))
+
+    def take_over(self, kept: Kept) -> None:
+        """Deliver what another hub had kept. Raises: Closed."""
         crew = self._at_work()
         self._outbox.put(kept)
         crew.bell.ring()
+
+    def kept(self) -> list[Kept]:
+        """The commands not confirmed yet."""
+        return self._outbox.all()
+
+    def let_go(self, kept: Kept) -> bool:
+        """Leave `kept` to another hub; False if it is not ours any more."""
+        return self._outbox.settle(kept)
+
+    def start_over(self, cause: str) -> None:
+        """The server is elsewhere now: drop the connections and go there. From any thread."""
+        crew = self._crew
+        if crew is not None:
+            crew.start_over(cause)
 
     def undelivered(self) -> int:
         """Commands not confirmed yet."""
@@ -138,6 +169,7 @@ class Hub:
             self._closed = True
             crew = self._crew
         self._watches.lost()
+        self._trackings.lost()
         if crew is not None:
             crew.leave_by(monotonic() + drain)
             if crew.thread is not threading.current_thread():
@@ -157,7 +189,7 @@ class Hub:
             return self._crew
 
     def _hire(self) -> None:
-        crew = _Crew(self._settings, self._watches, self._outbox)
+        crew = _Crew(self._settings, self._watches, self._outbox, self._trackings)
         try:
             crew.thread.start()
         except RuntimeError as error:
@@ -177,7 +209,8 @@ class Hub:
             crew.abandon()
         self._watches = Watches(self._linger, self._settings.stumbled)  # who waited is in the parent
         self._outbox.all_again()
-        if len(self._outbox) and not self._closed:
+        self._trackings.lost()
+        if (len(self._outbox) or len(self._trackings)) and not self._closed:
             self._at_work()
 
 
@@ -190,6 +223,7 @@ class _Settings:
     server: str
     interval: float
     connect_timeout: float
+    router: Router
 
     def line(self) -> Line:
         """A connection-to-be."""
@@ -251,21 +285,29 @@ class _Bell:
 class _Crew:
     """The thread and what only it touches."""
 
-    def __init__(self, settings: _Settings, watches: Watches, outbox: Outbox) -> None:
+    def __init__(self, settings: _Settings, watches: Watches, outbox: Outbox, trackings: Trackings) -> None:
         self._settings = settings
         self._watches = watches
         self._outbox = outbox
+        self._trackings = trackings
         self._leave_by: float = NEVER
-        told = (settings.server, settings.report)
+        self._moved = ""
+        told = (settings.server, settings.report, settings.router)
         self._ear = Ear(settings.line(), *told, watches, settings.interval)
         self._courier = Courier(settings.line(), *told, outbox, settings.settled)
-        self._desks: tuple[Desk, ...] = (self._ear, self._courier)
+        self._tracker = Tracker(settings.line(), *told, trackings)
+        self._desks: tuple[Desk, ...] = (self._ear, self._courier, self._tracker)
         self.bell = _Bell()
         self.thread = threading.Thread(target=self._run, name="holdfast-hub", daemon=True)
 
     def leave_by(self, deadline: float) -> None:
         """Go as soon as the outbox is empty, at `deadline` (monotonic) at the latest."""
         self._leave_by = deadline
+        self.bell.ring()
+
+    def start_over(self, cause: str) -> None:
+        """Make new connections as soon as possible."""
+        self._moved = cause
         self.bell.ring()
 
     def abandon(self) -> None:
@@ -280,6 +322,7 @@ class _Crew:
                 pass
         finally:
             self.abandon()
+            self._trackings.lost()
             self._watches.lost()  # whatever the reason: nobody shall sleep through the end
             self._outbox.all_again()
 
@@ -302,8 +345,13 @@ class _Crew:
     def _work(self) -> float:
         self.bell.hush()
         leave_by = self._leave_by
+        if self._moved:
+            cause, self._moved = self._moved, ""
+            for desk in self._desks:
+                desk.start_over(cause)
         if leave_by < NEVER:
             self._ear.line.drop()
+            self._tracker.line.drop()
             return min(self._courier.work(leave_by), leave_by)
         return min(desk.work(NEVER) for desk in self._desks)
 

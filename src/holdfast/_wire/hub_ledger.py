@@ -7,6 +7,7 @@ whole books, never half-written ones.
 from __future__ import annotations
 
 import enum
+import itertools
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Protocol, Self
@@ -22,6 +23,72 @@ class Waker(Protocol):
 
     def fire(self) -> object:
         """Wake whoever waits."""
+
+
+class AnyWatch(Protocol):
+    """A subscription of one waiter, whatever kind of hub keeps it; a context manager."""
+
+    @property
+    def pushing(self) -> bool:
+        """Can a wake-up be expected?"""
+
+    def close(self) -> None:
+        """Stop watching; may be repeated."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Holder(Protocol):
+    """Whoever holds copies of keys. Called in a hub's thread; must be quick and must not raise."""
+
+    def invalidated(self, keys: list[bytes] | None) -> None:
+        """These keys have changed; None: all of them."""
+
+    def lost(self) -> None:
+        """Nothing is heard any more: whatever is held may be old."""
+
+    def found(self) -> None:
+        """Everything is heard, from now on."""
+
+
+class AnyTracking(Protocol):
+    """The tracking of one prefix for one holder, whatever kind of hub keeps it; a context manager."""
+
+    @property
+    def as_of(self) -> float:
+        """Monotonic time up to which every change was certainly heard."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Does the server forbid tracking?"""
+
+    def close(self) -> None:
+        """Track no more; may be repeated."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class AnyHub(Protocol):
+    """A hub, of one server or of a Cluster."""
+
+    def track(self, prefix: str, holder: Holder, every: float = 0.5) -> AnyTracking:
+        """Tell `holder` of every change of the keys that start with `prefix`. Raises: Closed."""
+
+    def watch(self, channel: str, signal: Waker) -> AnyWatch:
+        """Fire `signal` at every message of `channel` until the watch is closed. Raises: Closed."""
+
+    def deliver(self, name: Hashable, command: Command, done: Callable[[], object]) -> None:
+        """Run the idempotent `command` until it is confirmed; then call `done`. Raises: Closed."""
+
+    def undelivered(self) -> int:
+        """Commands not confirmed yet."""
+
+    def close(self, drain: float = 10.0) -> list[Hashable]:
+        """Wake every waiter, deliver what can be within `drain` seconds, end; returns the names left over."""
 
 
 def fire(wakers: Iterable[Waker], stumbled: Callable[[BaseException], None]) -> None:
@@ -177,16 +244,21 @@ class Watches:
         return [watch.signal for channel in channels for watch in [*channel.watches]]
 
 
+_NUMBERS = itertools.count()
+
+
 class Kept:
     """A command that is sent until the server has confirmed it."""
 
-    __slots__ = ("command", "done", "name", "packed")
+    __slots__ = ("asking", "command", "done", "name", "number", "packed")
 
     def __init__(self, name: Hashable, command: Command, done: Callable[[], Any]) -> None:
         self.name = name
         self.command = command
         self.packed = pack(command)  # here, so that a wrong argument raises at its caller
         self.done = done
+        self.number = next(_NUMBERS)  # which of one name is the later one, also when an outbox takes it over
+        self.asking = False  # the node that gets it is taking over the slot, and wants to hear ASKING first
 
 
 class Outbox:
@@ -204,9 +276,17 @@ class Outbox:
         with MUTEX:
             return [*self._kept]
 
-    def put(self, kept: Kept) -> None:
-        """Keep until confirmed."""
+    def all(self) -> list[Kept]:
+        """The commands not confirmed yet."""
         with MUTEX:
+            return [*self._kept.values()]
+
+    def put(self, kept: Kept) -> None:
+        """Keep until confirmed, unless there is a later one already."""
+        with MUTEX:
+            known = self._kept.get(kept.name)
+            if known is not None and known.number > kept.number:
+                return
             self._kept[kept.name] = kept
             self._waiting.append(kept)
 

@@ -33,8 +33,51 @@ BATCH = 128  # commands under way at once: enough to use the connection, too few
 NEVER = float("inf")
 PING = pack(("PING",))
 
+ASKING = pack(("ASKING",))
+
 Report = Callable[[_signals.Signal], None]
 Settled = Callable[[Kept, str | None], None]  # a command, and why the server never takes it (None: it did)
+
+
+class Router(Protocol):
+    """Who knows where things are, if that can change: told of every sign that they are not here any more."""
+
+    def doubt(self) -> None:
+        """The connection was lost, or the server refuses what the right one would not."""
+
+    def misplaced(self, message: str) -> None:
+        """The server said with `message` (MOVED) that a channel is not here."""
+
+    def reroute(self, kept: Kept, message: str) -> bool:
+        """The server said with `message` (MOVED, ASK) that the keys of `kept` are not here: True if somebody
+        else takes care of it now.
+        """
+
+
+class Doubtful(Protocol):
+    """An endpoint, as far as the hub needs it."""
+
+    def doubt(self) -> bool:
+        """Look again where the server is."""
+
+
+class Here:
+    """The router where there is one server at a time."""
+
+    def __init__(self, endpoint: Doubtful | None = None) -> None:
+        self._endpoint = endpoint
+
+    def doubt(self) -> None:
+        """It may be another one now."""
+        if self._endpoint is not None:
+            self._endpoint.doubt()
+
+    def misplaced(self, message: str) -> None:
+        """There is no other place for a channel."""
+
+    def reroute(self, kept: Kept, message: str) -> bool:  # noqa: ARG002 (a Router's)
+        """There is no other place for a command."""
+        return False
 
 
 class Connection(Protocol):
@@ -124,6 +167,11 @@ class Line:
         self.not_before = monotonic() + pause(self._failures, random.random())
         self._failures += 1
 
+    def forgive(self) -> None:
+        """Forget former failures: the next attempt is made at once."""
+        self._failures = 0
+        self.not_before = 0.0
+
     def drop(self) -> None:
         """Close; what is owed will never come."""
         connection, self.connection = self.connection, None
@@ -135,10 +183,11 @@ class Line:
 class Desk:
     """What Ear and Courier share: keep a line while there is work, read it, say when to be called again."""
 
-    def __init__(self, line: Line, server: str, report: Report) -> None:
+    def __init__(self, line: Line, server: str, report: Report, router: Router) -> None:
         self.line = line
         self._server = server
         self._report = report
+        self._router = router
         self._away = False  # so that an outage is told once, not at every attempt
 
     def work(self, give_up: float) -> float:
@@ -183,6 +232,7 @@ class Desk:
         self.line.drop()
         self.line.rest()
         self._lost()
+        self._router.doubt()
         if not self._away:
             self._away = True
             cause = str(error) or type(error).__name__
@@ -190,6 +240,12 @@ class Desk:
                 server=self._server, purpose="hub", cause=cause, unanswered=unanswered
             )
             self._report(lost)
+
+    def start_over(self, cause: str) -> None:
+        """The server is elsewhere now: go there without a rest."""
+        if self.line.connection is not None:
+            self.lose(WireFailure(cause, sent=True))
+        self.line.forgive()
 
     def _wanted(self) -> bool:
         raise NotImplementedError
@@ -212,11 +268,17 @@ class Pinging:
     """Stands in the queue of debts for a PING."""
 
 
+class Asking:
+    """Stands in the queue of debts for an ASKING."""
+
+
 class Ear(Desk):
     """Keeps the watched channels subscribed, and passes on every message, confirmation, refusal and loss."""
 
-    def __init__(self, line: Line, server: str, report: Report, watches: Watches, interval: float) -> None:
-        super().__init__(line, server, report)
+    def __init__(
+        self, line: Line, server: str, report: Report, router: Router, watches: Watches, interval: float
+    ) -> None:
+        super().__init__(line, server, report, router)
         self._watches = watches
         self._interval = interval
         self._refusal_told = False
@@ -253,6 +315,9 @@ class Ear(Desk):
 
     def _refused(self, message: str) -> None:
         channel = self.line.settle(object)
+        if message.startswith("MOVED "):
+            self._router.misplaced(message)
+            raise WireFailure(message, sent=True)
         if not isinstance(channel, Channel) or heals(message, "SSUBSCRIBE", self._server):
             raise WireFailure(message, sent=True)
         if not self._refusal_told:
@@ -274,8 +339,10 @@ def heals(message: str, command: str, server: str) -> bool:
 class Courier(Desk):
     """Sends every kept command until the server has confirmed it."""
 
-    def __init__(self, line: Line, server: str, report: Report, outbox: Outbox, settled: Settled) -> None:
-        super().__init__(line, server, report)
+    def __init__(
+        self, line: Line, server: str, report: Report, router: Router, outbox: Outbox, settled: Settled
+    ) -> None:
+        super().__init__(line, server, report, router)
         self._outbox = outbox
         self._settled = settled
 
@@ -287,13 +354,28 @@ class Courier(Desk):
             return self.line.not_before
         batch = self._outbox.take(BATCH - self.line.owes)
         if batch:
-            self.line.send([(kept, kept.packed) for kept in batch])
+            questions: list[tuple[Any, bytes]] = []
+            for kept in batch:
+                if kept.asking:
+                    questions.append((Asking(), ASKING))
+                questions.append((kept, kept.packed))
+            self.line.send(questions)
         return NEVER
 
     def _hear(self, reply: Reply) -> None:
-        kept = self.line.settle(Kept)
+        kept = self.line.settle(object)
+        if not isinstance(kept, Kept):
+            return
         refusal = str(reply) if isinstance(reply, ReplyError) else None
-        if refusal is not None and heals(refusal, str(kept.command[0]), self._server):
+        if refusal is not None and refusal.startswith(("MOVED ", "ASK ")):
+            if not self._router.reroute(kept, refusal):
+                self._outbox.again(kept)
+                self.line.rest()
+        elif refusal is not None and refusal.startswith("READONLY "):
+            raise WireFailure(
+                refusal, sent=True
+            )  # a demoted primary: the next connection leads to the new one
+        elif refusal is not None and heals(refusal, str(kept.command[0]), self._server):
             self._outbox.again(kept)
             if self.line.not_before <= monotonic():  # one rest for a whole batch of refusals
                 self.line.rest()

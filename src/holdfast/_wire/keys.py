@@ -57,6 +57,10 @@ class Keys:
         """What every key of `room`'s `name` starts with, the `{` of the tag included."""
         return f"{self._prefix}{room}:{escape_name(name)}:{{"
 
-    def user(self, name: str) -> str:
-        """A key of the user's own making in this namespace: `<namespace>:1:user:{<name>}`."""
-        return f"{self._prefix}user:{{{escape_tag(name)}}}"
+    def user(self, name: str, tag: str | None = None) -> str:
+        """A key of the user's own making in this namespace: `<namespace>:1:user:{<name>}`, or with a `tag`
+        that several keys share `<namespace>:1:user:{<tag>}:<name>`.
+        """
+        if tag is None:
+            return f"{self._prefix}user:{{{escape_tag(name)}}}"
+        return f"{self._prefix}user:{{{escape_tag(tag)}}}:{escape_name(name)}"

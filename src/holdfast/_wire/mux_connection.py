@@ -6,6 +6,7 @@ What it promises stands in mux.py, which opens these.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from time import monotonic
 from typing import Protocol, cast
@@ -13,7 +14,9 @@ from typing import Protocol, cast
 import hiredis
 
 from holdfast._wire.connection import WireTrouble
+from holdfast._wire.tls import says_why, why
 from holdfast._wire.transport import Reply, ReplyError, WireFailure
+from holdfast._wire.url import Target
 
 MAX_IN_FLIGHT = 10_000
 MAX_BYTES = 16 << 20
@@ -35,6 +38,12 @@ class Owner(Protocol):
     def note_size(self, key: object, reply: Reply) -> None:
         """The reply to a command about `key` came with much data."""
 
+    def quiet(self) -> None:
+        """Something is owed, and nothing came for a while."""
+
+    def retired(self, connection: Connection) -> None:
+        """The connection takes no more commands."""
+
     def gone(self, connection: Connection, cause: str, unanswered: int, purpose: str) -> None:
         """The connection is lost."""
 
@@ -42,7 +51,9 @@ class Owner(Protocol):
 class Connection(asyncio.Protocol):
     """One connection of one event loop: replies are matched to requests first in, first out."""
 
-    def __init__(self, lanes: Owner, purpose: str, silence: float) -> None:
+    def __init__(
+        self, lanes: Owner, purpose: str, silence: float, suspicious_after: float = float("inf")
+    ) -> None:
         self._loop = lanes.loop
         self._lanes = lanes
         self._purpose = purpose
@@ -60,6 +71,10 @@ class Connection(asyncio.Protocol):
         self._heard = monotonic()
         self._room: deque[asyncio.Future[None]] = deque()
         self._paused = False
+        self._suspicious_after = self._suspicion = suspicious_after  # seconds of silence worth a second look
+        self._is_patient = silence == float("inf")  # for blocking commands, which may be silent on purpose
+        self.target: Target | None = None
+        self.is_retired = False  # new commands go elsewhere; only what is owed is still waited for
         self.is_open = False
 
     # --- what callers do -----------------------------------------------------------------------------------
@@ -67,7 +82,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_full(self) -> bool:
         """Must a new command wait? Also behind those who wait already, or their turn might never come."""
-        return self._is_capped or bool(self._room)
+        return self._is_capped or bool(self._room) or self.is_retired
 
     @property
     def _is_capped(self) -> bool:
@@ -112,7 +127,7 @@ class Connection(asyncio.Protocol):
             self._flushing = True
             self._loop.call_soon(self._flush)
         if deadline < self._timer_at:
-            self._arm(deadline)
+            self._arm(min(deadline, monotonic() + self._suspicion))
         return future
 
     async def ask(self, packed: bytes, deadline: float, count: int) -> Reply:
@@ -121,6 +136,10 @@ class Connection(asyncio.Protocol):
         if type(reply) is WireFailure:
             raise reply
         return reply
+
+    def give_up(self, cause: str) -> None:
+        """Drop the connection now and fail whoever is still owed a reply, because of `cause`."""
+        self._lost(cause)
 
     def abort(self) -> None:
         """Drop the connection now."""
@@ -158,16 +177,20 @@ class Connection(asyncio.Protocol):
                     future.set_result(reply)
         except (WireTrouble, IndexError) as error:
             # A reply to nothing, or bytes that are no reply: the stream cannot be trusted any more.
-            self._lost(f"the stream went out of step ({error})")
+            self._lost(f"the stream went out of step ({error})", hung_up=True)
             return
         if not reader.has_data():
             self._unparsed = 0
+        if self.is_retired and not owed:
+            self._lost("it was silent for too long and has been replaced")
+            return
         if self._room and not self._is_capped:
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail whoever is still owed a reply."""
-        self._lost(str(exc) if exc else "closed by the server")
+        cause = why(exc) if isinstance(exc, ssl.SSLError) else str(exc or "closed by the server")
+        self._lost(cause, hung_up=not says_why(exc))
 
     def pause_writing(self) -> None:
         """The socket takes no more for now."""
@@ -217,18 +240,38 @@ class Connection(asyncio.Protocol):
         if now >= quiet_until:
             self._lost(f"no word from the server for {now - self._heard:.3g} s")
             return
-        following = quiet_until
+        following = min(quiet_until, self._look_again(now))
         for future, deadline, *_ in self._owed:
             if future.done():
                 continue
             if deadline <= now:
                 future.set_result(WireFailure("no reply within the deadline", sent=True))
+                self._retire(now)
             elif deadline < following:
                 following = deadline
         if following != float("inf"):
             self._arm(following)
 
-    def _lost(self, cause: str) -> None:
+    def _retire(self, now: float) -> None:
+        """Take no more commands if the server may be another one by now: on a link that is silent they would
+        only be lost, while a new connection would wait for the right one.
+        """
+        if not self.is_retired and now - self._heard >= self._suspicious_after:
+            self.is_retired = True
+            self._lanes.retired(self)
+
+    def _look_again(self, now: float) -> float:
+        """When to wonder next whether the server is still the right one; wonders now if it is time."""
+        quiet = now - self._heard
+        if quiet < self._suspicious_after:
+            self._suspicion = self._suspicious_after
+        elif quiet >= self._suspicion:
+            # Where silence may be on purpose, the looks become rarer.
+            self._suspicion = quiet + (min(quiet, 8.0) if self._is_patient else self._suspicious_after)
+            self._lanes.quiet()
+        return self._heard + self._suspicion
+
+    def _lost(self, cause: str, *, hung_up: bool = False) -> None:
         if not self.is_open:
             return
         self.is_open = False
@@ -241,7 +284,7 @@ class Connection(asyncio.Protocol):
         for place, (future, *_) in enumerate(owed):
             if not future.done():
                 sent = place < len(owed) - unsent
-                future.set_result(WireFailure(f"connection lost: {cause}", sent=sent))
+                future.set_result(WireFailure(f"connection lost: {cause}", sent=sent, hung_up=hung_up))
         while self._room:
             turn = self._room.popleft()
             if not turn.done():

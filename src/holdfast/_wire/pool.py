@@ -20,11 +20,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
 
 from holdfast import _signals
 from holdfast._compat import Signal
-from holdfast._wire.connection import Connection, connect, pack
+from holdfast._wire.connection import Connection, pack
 from holdfast._wire.endpoint import Endpoint
 from holdfast._wire.transport import Command, Reply, WireFailure
 
@@ -45,13 +46,17 @@ class Pool:
         self._notify = notify
         self._closed = False
         self._start_empty()
+        endpoint.on_move(self.drop)
         _pools.add(self)
 
     def _start_empty(self) -> None:
         self._idle: deque[Connection] = deque()
+        # The busy ones too, weakly: one that a signal handler made somebody lose, in whichever line, vanishes
+        # with its socket and gives its place back.
+        self._all: set[weakref.ref[Connection]] = set()
         self._open = 0
         self._turns: deque[_Turn] = deque()
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # that may happen anywhere
 
     def execute(self, command: Command, deadline: float) -> Reply:
         """The reply to `command`. Raises: WireFailure."""
@@ -75,16 +80,41 @@ class Pool:
         self._give_back(connection)
         return replies
 
+    def begin(self, commands: Sequence[Command], deadline: float) -> _Asked:
+        """Send `commands` in one write; their replies are fetched from the result. Raises: WireFailure."""
+        packed = b"".join(map(pack, commands))
+        connection = self._take(deadline)
+        try:
+            asked = _Asked(self, connection, deadline)  # before it is sent, so that nothing can come between
+            connection.post(packed, len(commands), deadline)
+        except BaseException as error:
+            self._drop(connection, error)
+            raise
+        return asked
+
     @contextmanager
     def conversation(self, deadline: float) -> Iterator[_Conversation]:
         """Lend a connection of its own. Raises: WireFailure."""
         connection = self._take(deadline)
+        connection.may_be_quiet = True
         try:
             yield _Conversation(connection)
         except BaseException as error:
             self._drop(connection, error)
             raise
+        connection.may_be_quiet = False
         self._give_back(connection)
+
+    def drop(self, cause: str) -> None:
+        """Make useless the connections that lead to the wrong place, busy ones too. From any thread."""
+        for reference in list(self._all):
+            connection = reference()
+            if connection is not None and not self._endpoint.is_current(connection.target):
+                connection.doom(cause)
+
+    def doubt(self) -> bool:
+        """An answer came that only the wrong server gives: may there be another one? Never waits."""
+        return self._endpoint.doubt()
 
     def close(self) -> None:
         """Close every idle connection; busy ones are closed when they come back."""
@@ -100,7 +130,9 @@ class Pool:
                 connection = self._idle.pop()
             except IndexError:
                 break
-            if monotonic() - connection.rested_since < _RESTED or connection.is_alive():
+            if connection.doomed:
+                pass
+            elif monotonic() - connection.rested_since < _RESTED or connection.is_alive():
                 return connection
             self._discard(connection)
         return self._wait_or_open(deadline)
@@ -108,22 +140,32 @@ class Pool:
     def _wait_or_open(self, deadline: float) -> Connection:
         if self._closed:
             raise WireFailure("the client is closed", sent=False)
-        turn = None
-        with self._mutex:
-            if self._open < self._max_connections:
-                self._open += 1
-            else:
-                turn = _Turn()
-                self._turns.append(turn)
-                self._serve()  # a connection may have come back before we stood in the queue
-        if turn is not None and (connection := self._wait(turn, deadline)) is not None:
-            return connection
+        turn: _Turn | None = None
+        connection: Connection | None = None
+        has_place = False
         try:
-            target = self._endpoint.target or self._endpoint.resolve()
-            connection = connect(target, max(0.001, min(self._connect_timeout, deadline - monotonic())))
+            with self._mutex:
+                if self._open < self._max_connections:
+                    self._open += 1
+                    has_place = True
+                else:
+                    turn = _Turn()
+                    self._turns.append(turn)
+                    self._serve()  # a connection may have come back before we stood in the queue
+            if turn is not None:
+                if (connection := self._wait(turn, deadline)) is not None:
+                    return connection
+                has_place = True
+            timeout = max(0.001, min(self._connect_timeout, deadline - monotonic()))
+            connection = self._endpoint.connect(timeout)
+            connection.place = weakref.ref(connection, partial(_vanished, weakref.ref(self)))
+            self._all.add(connection.place)
         except BaseException:
-            self._one_less()
+            if has_place and (connection is None or connection.place not in self._all):
+                self._one_less()
             raise
+        if not self._endpoint.is_current(connection.target):  # it moved before it could be told
+            connection.doom("the server has moved while connecting")
         self._notify(_signals.Connected(server=self._endpoint.name, purpose="commands"))
         return connection
 
@@ -157,7 +199,7 @@ class Pool:
             turn.signal.fire()
 
     def _give_back(self, connection: Connection) -> None:
-        if self._closed or not connection.is_in_step:
+        if self._closed or connection.doomed or not connection.is_in_step:
             self._discard(connection)
             return
         connection.rested_since = monotonic()
@@ -168,6 +210,8 @@ class Pool:
 
     def _drop(self, connection: Connection, error: BaseException) -> None:
         self._discard(connection)
+        if isinstance(error, WireFailure) and connection.target is not None:
+            self._endpoint.failed(connection.target)
         if isinstance(error, WireFailure) and error.sent:
             name = self._endpoint.name
             self._notify(
@@ -176,7 +220,14 @@ class Pool:
 
     def _discard(self, connection: Connection) -> None:
         connection.close()
-        self._one_less()
+        self._free(connection.place)
+
+    def _free(self, place: weakref.ref[Connection] | None) -> None:
+        """Give the place of a connection back, once."""
+        with self._mutex:
+            if place in self._all:
+                self._all.discard(place)
+                self._one_less()
 
     def _one_less(self) -> None:
         with self._mutex:
@@ -196,6 +247,37 @@ class _Turn:
         self.connection: Connection | None = None
 
 
+class _Asked:
+    """Requests that were sent."""
+
+    __slots__ = ("_connection", "_deadline", "_pool")
+
+    def __init__(self, pool: Pool, connection: Connection, deadline: float) -> None:
+        self._pool = pool
+        self._connection: Connection | None = connection  # None: it is not ours any more
+        self._deadline = deadline
+
+    def replies(self) -> list[Reply]:
+        """Their replies, to be fetched once. Raises: WireFailure."""
+        connection = self._connection
+        assert connection is not None
+        try:
+            replies = connection.collect(self._deadline)
+        except BaseException as error:
+            self._connection = None
+            self._pool._drop(connection, error)
+            raise
+        self._connection = None
+        self._pool._give_back(connection)
+        return replies
+
+    def abandon(self) -> None:
+        """Nobody will fetch the replies: the connection goes with them. May be repeated."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool._discard(connection)
+
+
 class _Conversation:
     """A connection lent to one caller."""
 
@@ -209,6 +291,11 @@ class _Conversation:
     def execute_many(self, commands: Sequence[Command], deadline: float) -> list[Reply]:
         """The replies to `commands`, sent in one write. Raises: WireFailure."""
         return self._connection.ask(b"".join(map(pack, commands)), len(commands), deadline)
+
+
+def _vanished(pool: weakref.ref[Pool], place: weakref.ref[Connection]) -> None:
+    if (owner := pool()) is not None:
+        owner._free(place)
 
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -22,11 +22,25 @@ class ReplyError(Exception):
 
 
 class WireFailure(Exception):
-    """No reply. `sent` is False only if the server certainly never saw the request. Never leaves the wire."""
+    """No reply. `sent` is False only if the server certainly never saw the request. Never leaves the wire.
 
-    def __init__(self, message: str, *, sent: bool) -> None:
+    `hung_up`: the server closed the connection, or sent what is no reply of a Redis.
+    """
+
+    def __init__(self, message: str, *, sent: bool, hung_up: bool = False) -> None:
         super().__init__(message)
         self.sent = sent
+        self.hung_up = hung_up
+
+
+class AsyncAsked(Protocol):
+    """Requests that were sent; several of these may be under way at once, to several servers."""
+
+    async def replies(self) -> list[Reply]:
+        """Their replies, to be fetched once. Raises: WireFailure."""
+
+    async def abandon(self) -> None:
+        """Nobody will fetch the replies."""
 
 
 class AsyncConversation(Protocol):
@@ -51,8 +65,28 @@ class AsyncTransport(Protocol):
     def conversation(self, deadline: float) -> AbstractAsyncContextManager[AsyncConversation]:
         """Lend a connection of its own (blocking commands, WATCH). Raises: WireFailure."""
 
+    def doubt(self) -> bool:
+        """An answer came that only the wrong server gives: may there be another one? Never waits."""
+
     async def aclose(self) -> None:
         """Close every connection; unanswered requests fail."""
+
+
+class AsyncNodeTransport(AsyncTransport, Protocol):
+    """One server among several, for tasks: it can be asked while others are being asked too."""
+
+    async def begin(self, commands: Sequence[Command], deadline: float) -> AsyncAsked:
+        """Send `commands` in one write; their replies are fetched from the result. Raises: WireFailure."""
+
+
+class Asked(Protocol):
+    """Requests that were sent; several of these may be under way at once, to several servers."""
+
+    def replies(self) -> list[Reply]:
+        """Their replies, to be fetched once. Raises: WireFailure."""
+
+    def abandon(self) -> None:
+        """Nobody will fetch the replies."""
 
 
 class Conversation(Protocol):
@@ -77,8 +111,25 @@ class Transport(Protocol):
     def conversation(self, deadline: float) -> AbstractContextManager[Conversation]:
         """Lend a connection of its own (blocking commands, WATCH). Raises: WireFailure."""
 
+    def doubt(self) -> bool:
+        """An answer came that only the wrong server gives: may there be another one? Never waits."""
+
     def close(self) -> None:
         """Close every connection; unanswered requests fail."""
+
+
+class NodeTransport(Transport, Protocol):
+    """One server among several, for threads: it can be asked while others are being asked too."""
+
+    def begin(self, commands: Sequence[Command], deadline: float) -> Asked:
+        """Send `commands` in one write; their replies are fetched from the result. Raises: WireFailure."""
+
+
+class WrongRole(WireFailure):
+    """The server is a replica, and a primary was wanted."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"cannot connect: {where} is a replica, not the primary", sent=False)
 
 
 class HandshakeRefused(WireFailure):

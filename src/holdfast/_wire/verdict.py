@@ -8,9 +8,11 @@ And may it be executed twice? Only its `retry:` line knows.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast._wire.script import Retry
+from holdfast._wire.transport import Arg, ReplyError, WireFailure
 from holdfast.errors import (
     ConfigurationError,
     HoldfastError,
@@ -28,6 +30,12 @@ _LATER = re.compile(
     r"LOADING \w+ is loading|BUSY \w+ is busy running|TRYAGAIN Multiple keys|CLUSTERDOWN |"
     r"MASTERDOWN Link with"
 )
+# Likewise, from a demoted primary, or one that was cut off from its replicas: it executed nothing, and is not
+# the one to ask.
+_NOT_HERE = re.compile(
+    r"READONLY You can't write|NOREPLICAS Not enough good|MISCONF |UNBLOCKED force unblock"
+)
+_MISDIRECTED = {"READONLY", "NOREPLICAS", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "UNBLOCKED"}
 HANDSHAKE = "the handshake"
 _CANNOT = "cannot connect"
 _CLOSED_DOOR = "max number of clients reached"
@@ -138,8 +146,11 @@ _STATEFUL = {
     "SYNC": "a redis-py client of its own",
     "PSYNC": "a redis-py client of its own",
     "REPLCONF": "a redis-py client of its own",
-    "WAIT": "a redis-py client of its own: it counts only what its own connection wrote",
-    "WAITAOF": "a redis-py client of its own: it counts only what its own connection wrote",
+    "WAIT": "durability=Durability(replicas=1) at the write: it counts only what its own connection wrote",
+    "WAITAOF": "durability=Durability(disk=True) at the write: it counts only what its own connection wrote",
+    "READONLY": "max_staleness= at the read",
+    "READWRITE": "max_staleness= at the read",
+    "ASKING": "redis+cluster://, where it is done for you",
     "MULTI": "hf.transaction(...)",
     "EXEC": "hf.transaction(...)",
     "DISCARD": "hf.transaction(...)",
@@ -170,8 +181,15 @@ class Verdict:
     executed: bool | None  # None: nobody knows
     code: str = ""
 
-    def may_repeat(self, retry: Retry) -> bool:
-        """May the request be sent again?"""
+    @property
+    def is_misdirected(self) -> bool:
+        """Does only the wrong server answer so? Where there may be another one, that one can be asked."""
+        return self.executed is False and self.code in _MISDIRECTED
+
+    def may_repeat(self, retry: Retry, *, elsewhere: bool = False) -> bool:
+        """May the request be sent again? `elsewhere`: perhaps to another server."""
+        if elsewhere and self.is_misdirected:
+            return True
         if isinstance(self.error, Refused | ConfigurationError):
             return False
         return self.executed is False or retry != "never"
@@ -190,7 +208,8 @@ def of_reply(message: str, command: str, server: str) -> Verdict:
         fix = "raise maxmemory, or choose an eviction policy (maxmemory-policy) that fits the data"
         return Verdict(OutOfMemory(f"{told}; {fix}", code=code), executed=False, code=code)
     if code in {"READONLY", "NOREPLICAS", "MISCONF"}:
-        return Verdict(ReadOnly(f"{told}; {_WHY_READ_ONLY[code]}", code=code), executed=False, code=code)
+        executed = False if _NOT_HERE.match(message) else None
+        return Verdict(ReadOnly(f"{told}; {_WHY_READ_ONLY[code]}", code=code), executed=executed, code=code)
     if (
         code in {"NOAUTH", "WRONGPASS", "NOPERM"}
         or "ACL failure in script" in rest
@@ -198,7 +217,12 @@ def of_reply(message: str, command: str, server: str) -> Verdict:
         or "without any password" in rest
     ):
         return Verdict(NoPermission(f"{told}; {_whose_right(code)}", code=code), executed=False, code=code)
-    if code in {"MOVED", "ASK", "CROSSSLOT"}:
+    if code == "UNBLOCKED" and _NOT_HERE.match(message):
+        return Verdict(Unavailable(f"{server} is no primary any more: {message}"), executed=False, code=code)
+    if code == "CROSSSLOT":
+        fix = f"{told}; give all keys of one command the same {{tag}}, so that they share a slot"
+        return Verdict(ConfigurationError(fix), executed=False, code=code)
+    if code in {"MOVED", "ASK"}:
         fix = f"{server} is a node of a Cluster ({message}); connect with redis+cluster://"
         return Verdict(ConfigurationError(fix), executed=False, code=code)
     return Verdict(Refused(told, code=code), executed=None, code=code)
@@ -266,3 +290,45 @@ def blocking(args: tuple[object, ...]) -> float | None:
     except (ValueError, IndexError, TypeError):
         return None  # malformed: the server will say what is wrong with it
     return None
+
+
+def shortened(command: tuple[Arg, ...], spent: float) -> tuple[Arg, ...]:
+    """`command`, if it blocks for a time, with `spent` seconds less of it: it has blocked before."""
+    name = word(command[0])
+    blocks = blocking(command) if name in _BLOCKING or name in {"XREAD", "XREADGROUP"} else None
+    if not blocks:
+        return command
+    left = max(0.01, blocks - spent)  # zero would mean "for ever"
+    if name in _BLOCKING:
+        place = _BLOCKING[name] % len(command)
+        return (*command[:place], left, *command[place + 1 :])
+    place = [word(arg) for arg in command].index("BLOCK", 4 if name == "XREADGROUP" else 1) + 1
+    return (*command[:place], max(1, round(left * 1000)), *command[place + 1 :])
+
+
+def done_in_part(replies: Sequence[object], trouble: Exception) -> Exception:
+    """What is wrong with `replies` to a batch that must not be executed twice, of which `trouble` is the
+    first error.
+
+    An error that says "not executed, ask again" speaks for its own command only: where others of the batch
+    were executed, the batch as a whole was done in part.
+    """
+    if not of_reply(str(trouble), "", "").may_repeat("never", elsewhere=True):
+        return trouble  # it is not repeated anyway
+    for reply in replies:
+        if type(reply) is not ReplyError or of_reply(str(reply), "", "").executed is not False:
+            return WireFailure(f"the batch was done in part only: {trouble}", sent=True)
+    return trouble
+
+
+def name_of(command: Sequence[object]) -> str:
+    """The name of `command`, in capitals."""
+    return word(command[0])
+
+
+def unsendable(command: Sequence[object], error: Exception) -> ConfigurationError:
+    """What is wrong with a command that cannot be sent."""
+    kinds = ", ".join(type(arg).__name__ for arg in command[1:])
+    return ConfigurationError(
+        f"{name_of(command)}: arguments must be str, bytes, int or float, not ({kinds}): {error}"
+    )

@@ -19,7 +19,7 @@ from zlib import crc32
 from holdfast import _signals as signals
 from holdfast._compat import ASemaphore, ASignal, acurrent_task, arun, ascope, monotonic
 from holdfast._values.envelope import STAMP
-from holdfast._wire.hub import Watch
+from holdfast._wire.hub_ledger import AnyWatch
 from holdfast.cache import rules
 from holdfast.cache._store_async import BUSY, GRANTED, AsyncStore, Grant
 from holdfast.cache.entry import MISSING, AsyncLoader
@@ -169,7 +169,7 @@ class AsyncLoads:
 
     async def _circle(self, flight: Flight, look: Lookup) -> Any:
         """Ask for the lease until it is ours, or wait for who has it, until there is a value."""
-        watch: Watch | None = None
+        watch: AnyWatch | None = None
         signal = ASignal()
         with ExitStack() as stack:
             attempt = 0

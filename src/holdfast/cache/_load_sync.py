@@ -19,7 +19,7 @@ from zlib import crc32
 from holdfast import _signals as signals
 from holdfast._compat import Semaphore, Signal, current_task, run, scope, monotonic
 from holdfast._values.envelope import STAMP
-from holdfast._wire.hub import Watch
+from holdfast._wire.hub_ledger import AnyWatch
 from holdfast.cache import rules
 from holdfast.cache._store_sync import BUSY, GRANTED, Store, Grant
 from holdfast.cache.entry import MISSING, Loader
@@ -169,7 +169,7 @@ class Loads:
 
     def _circle(self, flight: Flight, look: Lookup) -> Any:
         """Ask for the lease until it is ours, or wait for who has it, until there is a value."""
-        watch: Watch | None = None
+        watch: AnyWatch | None = None
         signal = Signal()
         with ExitStack() as stack:
             attempt = 0

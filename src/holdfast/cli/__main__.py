@@ -1,4 +1,4 @@
-"""The command line: `holdfast demo` and what is to come beside it."""
+"""The command line: `holdfast demo`, `holdfast up`, and what is to come beside them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast import ConfigurationError, HoldfastError, __version__
+from holdfast.cli.up import arguments as up
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return 0, 1 (failed), 2 (wrong usage) or 130 (Ctrl-C)."""
-    asked = parser().parse_args(["--help"] if arguments is None and len(sys.argv) == 1 else arguments)
+    """Do what the command line says; return 0, 1 (failed), 2 (wrong usage) or 130 (Ctrl-C).
+
+    `holdfast up -- COMMAND` returns what the command does.
+    """
+    words = (sys.argv[1:] or ["--help"]) if arguments is None else list(arguments)
+    ours, command = up.split(words) if words[:1] == ["up"] else (words, None)
+    asked = parser().parse_args(ours)
+    asked.command = command
     try:
         code: int = asked.run(asked)
         return code
@@ -31,12 +38,17 @@ def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     top = argparse.ArgumentParser(
         prog="holdfast",
-        description="A cache over Redis or Valkey that cannot serve what was invalidated.",
-        epilog="Start with: holdfast demo",
+        description=(
+            "A toolkit over Redis and Valkey whose promises are stated and checked. `demo` shows a cache that"
+            " cannot serve what was invalidated; `up` gives you real servers to try it all on: one, Sentinel,"
+            " Cluster."
+        ),
+        epilog="Start with: holdfast demo, or: holdfast up sentinel",
     )
     top.add_argument("--version", action="version", version=f"holdfast {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands.add_parser("demo", help="watch several processes serve real data, correctly and fast"))
+    _add_up(commands.add_parser("up", help=up.HELP))
     return top
 
 
@@ -62,6 +74,20 @@ def _demo(asked: argparse.Namespace) -> int:
     )
     check_installed()
     from holdfast.cli.demo.run import main as run  # only now: it imports what may be missing
+
+    return run(options)
+
+
+def _add_up(parser: argparse.ArgumentParser) -> None:
+    up.declare(parser)
+    parser.set_defaults(run=_up)
+
+
+def _up(asked: argparse.Namespace) -> int:
+    from holdfast.cli.up.options import Options
+
+    options = Options(**{name: value for name, value in vars(asked).items() if name != "run"})
+    from holdfast.cli.up.run import main as run
 
     return run(options)
 
