@@ -9,4 +9,7 @@ threads.py    1 and 8 threads
 stampede.py   one cold key, four processes, two hundred callers
 races.py      loads against invalidations
 startup.py    what `import holdfast` costs, and what its installation brings
+cluster.py    tasks and threads against a Cluster
+tls.py        tasks, threads and new clients over TLS
+failover/     a primary that fails, behind Sentinels and in a Cluster; not part of "everything"
 """

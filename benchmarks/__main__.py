@@ -1,9 +1,12 @@
 """Measures what Holdfast promises about speed and prints the figures as Markdown.
 
-    python -m benchmarks                                everything, about seven minutes
+    python -m benchmarks                                everything but failover, about twelve minutes
     python -m benchmarks tasks races                    only these
     python -m benchmarks --quick                        a smoke run: everything works, figures mean little
     python -m benchmarks --write docs/benchmarks.md     put the figures into the documentation
+    python -m benchmarks cluster --out FILE             write every round's figures into FILE, as JSON
+    python -m benchmarks failover                       what a failing primary costs, about forty minutes;
+                                                        it has arguments of its own: see failover --help
 
 The exit code is 1 if a load was done twice, a read was stale, or a call failed. A missed target of speed is
 printed but is no failure: a busy machine misses it too.
@@ -12,17 +15,31 @@ printed but is no failure: a busy machine misses it too.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import races, report, stampede, startup, tasks, threads
+from benchmarks import cluster, races, report, stampede, startup, tasks, threads, tls
 from benchmarks.harness import Run, server
 
-FILES = {"tasks": tasks, "threads": threads, "stampede": stampede, "races": races, "startup": startup}
+FILES = {
+    "tasks": tasks,
+    "threads": threads,
+    "cluster": cluster,
+    "tls": tls,
+    "stampede": stampede,
+    "races": races,
+    "startup": startup,
+}
 
 
 def main() -> int:
     """Measure, print, and judge."""
+    if sys.argv[1:2] == ["failover"]:
+        from benchmarks.failover import run as failover
+
+        return failover.main(sys.argv[2:])
     arguments = _parse()
     load_before = report.load()
     sections = []
@@ -30,15 +47,16 @@ def main() -> int:
         run = Run(server=running, rounds=arguments.rounds, seconds=arguments.seconds, quick=arguments.quick)
         for name in arguments.only or FILES:
             sections += FILES[name].measure(run)
-        text = report.render(run, sections, load_before)
+        how = f"{run.rounds} rounds of {run.seconds:g} s per candidate and cell"
+        facts = report.machine(load_before, f"{running.kind} {running.version}", how)
+    text = report.render(sections, facts)
     print(text)
     if arguments.write:
         report.write(arguments.write, text)
-    broken = [promise for section in sections for promise in section.promises
-              if promise.safety and not promise.met]  # fmt: skip
-    for promise in broken:
-        print(f"broken: {promise.text}: {promise.found}", file=sys.stderr)
-    return 1 if broken else 0
+    if arguments.out:
+        told = {"machine": facts, "sections": [asdict(section) for section in sections]}
+        arguments.out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    return report.broken(sections)
 
 
 def _parse() -> argparse.Namespace:
@@ -48,6 +66,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="default: 9; 1 with --quick")
     parser.add_argument("--seconds", type=float, help="per visit, default: 0.5; 0.02 with --quick")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also write the figures into FILE")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write all figures into FILE, as JSON")
     arguments = parser.parse_args()
     arguments.rounds = arguments.rounds or (1 if arguments.quick else 9)
     arguments.seconds = arguments.seconds or (0.02 if arguments.quick else 0.5)

@@ -34,11 +34,14 @@ PATIENCE = 60.0  # seconds that a worker may be silent before the run is given u
 
 
 class Candidate(NamedTuple):
-    """Something to measure. `open(url)` connects and gives the function that runs one cell."""
+    """Something to measure. `open(url)` connects and gives the function that runs one cell; `url`: where, if
+    not to the server of the run.
+    """
 
     name: str
     open: Opener
     uvloop: bool = False
+    url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +147,12 @@ class Worker:
         self.send(*cell)
         return self.result()
 
+    def kill(self) -> None:
+        """End it at once, whatever hangs in it."""
+        self._pipe.close()
+        self._process.kill()
+        self._process.join()
+
     def __enter__(self) -> Self:
         return self
 
@@ -193,7 +202,7 @@ def interleave(run: Run, candidates: Sequence[Candidate], cells: Mapping[Cell, f
     results: Results = {(one.name, cell): [] for one in candidates for cell in cells}
     _, cpu = cpus()
     with ExitStack() as stack:
-        workers = [stack.enter_context(Worker(one, run.url, cpu)) for one in candidates]
+        workers = [stack.enter_context(Worker(one, one.url or run.url, cpu)) for one in candidates]
         for worker in workers:
             for cell in cells:
                 worker.run(*cell, min(0.2, run.seconds))
@@ -203,6 +212,12 @@ def interleave(run: Run, candidates: Sequence[Candidate], cells: Mapping[Cell, f
                 for worker in _shuffled(run, workers):
                     results[worker.name, cell].append(worker.run(*cell, run.seconds * share))
     return results
+
+
+def raw(found: Results) -> list[dict[str, Any]]:
+    """`found`, to be written down."""
+    return [{"name": name, "cell": list(cell), "rounds": [one._asdict() for one in figures]}
+            for (name, cell), figures in found.items()]  # fmt: skip
 
 
 def _shuffled(run: Run, items: list[Any]) -> list[Any]:
@@ -218,6 +233,11 @@ class Ratio(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.middle:.1f} x" if self.middle >= 10 else f"{self.middle:.2f} x"
+
+    @property
+    def whole(self) -> str:
+        """With its range."""
+        return f"{self} ({self.low:.2f} to {self.high:.2f})"
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
@@ -252,6 +272,11 @@ def server() -> Iterator[embedded.Server]:
 
 
 def address(url: str) -> dict[str, Any]:
-    """Host and port, as redis-py takes them."""
-    parts = urlsplit(url)
-    return {"host": parts.hostname, "port": parts.port}
+    """Host and port, as redis-py takes them; of several, the first."""
+    return addresses(url)[0]
+
+
+def addresses(url: str) -> list[dict[str, Any]]:
+    """All hosts and ports in a URL, as redis-py takes them."""
+    hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
+    return [{"host": host, "port": int(port)} for host, _, port in (one.rpartition(":") for one in hosts)]

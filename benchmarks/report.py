@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from benchmarks.harness import Run
-
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 _PACKAGES = ("holdfast", "redis", "hiredis", "msgspec", "uvloop", "aiocache", "cashews")
 
 
@@ -29,21 +28,22 @@ class Promise:
 
 @dataclass(frozen=True)
 class Section:
-    """One file's findings. `rows` are cells of text, the first row the heading."""
+    """One file's findings. `rows` are cells of text, the first row the heading; `data`: their source."""
 
     title: str
     text: str
     rows: Sequence[Sequence[str]]
     promises: Sequence[Promise] = field(default_factory=list)
+    data: Any = None
 
 
-def render(run: Run, sections: Iterable[Section], load_before: str) -> str:
-    """The whole report."""
+def render(sections: Iterable[Section], facts: Sequence[str]) -> str:
+    """The whole report. `facts`: what `machine` says."""
     sections = list(sections)
     promises = [promise for section in sections for promise in section.promises]
     rows = [("promise", "measured", "met")]
     rows += [(promise.text, promise.found, "yes" if promise.met else "**no**") for promise in promises]
-    parts = [table(rows), "", *machine(run, load_before)]
+    parts = [table(rows), "", *facts]
     for section in sections:
         parts += ["", f"### {section.title}", "", textwrap.fill(section.text, 116), "", table(section.rows)]
     return "\n".join(parts) + "\n"
@@ -66,14 +66,14 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
 
 
-def machine(run: Run, load_before: str) -> list[str]:
-    """What all this ran on, as a list."""
+def machine(load_before: str, servers: str, how: str) -> list[str]:
+    """What all this ran on, as a list. `servers`: kinds and versions; `how`: rounds and their length."""
     versions = ", ".join(f"{name} {found}" for name in _PACKAGES if (found := _version(name)))
     system = f"{platform.system()} {platform.release().partition('-')[0]}"
     return [
-        f"* {datetime.now(UTC):%Y-%m-%d}, {run.rounds} rounds of {run.seconds:g} s per candidate and cell",
+        f"* {datetime.now(UTC):%Y-%m-%d}, {how}",
         f"* {_processor()}, {os.cpu_count()} CPUs, {system}; load {load_before} before, {load()} after",
-        f"* Python {platform.python_version()}, {run.server.kind} {run.server.version}",
+        f"* Python {platform.python_version()}, {servers}",
         f"* {versions}",
     ]
 
@@ -99,10 +99,20 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def write(path: Path, text: str) -> None:
-    """Put `text` between the marks in `path`; what stands around them is the author's."""
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+def broken(sections: Iterable[Section]) -> int:
+    """The exit code: 1 if a promise of safety was broken, which is said on stderr."""
+    found = [promise for section in sections for promise in section.promises
+             if promise.safety and not promise.met]  # fmt: skip
+    for promise in found:
+        print(f"broken: {promise.text}: {promise.found}", file=sys.stderr)
+    return 1 if found else 0
+
+
+def write(path: Path, text: str, name: str = "figures") -> None:
+    """Put `text` between the marks `name` in `path`; what stands around them is the author's."""
+    opening, closing = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, begin, rest = path.read_text(encoding="utf-8").partition(opening)
+    _, end, after = rest.partition(closing)
     if not (begin and end):
-        raise SystemExit(f"{path} has no lines {BEGIN} and {END} to write between")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+        raise SystemExit(f"{path} has no lines {opening} and {closing} to write between")
+    path.write_text(f"{before}{opening}\n\n{text}\n{closing}{after}", encoding="utf-8")

@@ -126,12 +126,12 @@ async def handler(talk: Talk) -> Handler:
     assert await talk.ask(talk.keys[0]) == talk.answer
 
     async def handle(load: str, size: int, seconds: float) -> Figures:
-        return await (_closed if load == "tasks" else _sparse)(talk, size, seconds)
+        return await (closed if load == "tasks" else _sparse)(talk, size, seconds)
 
     return handle
 
 
-async def _closed(talk: Talk, tasks: int, seconds: float) -> Figures:
+async def closed(talk: Talk, tasks: int, seconds: float) -> Figures:
     """`tasks` that ask one thing after another."""
     meter = Meter()
     keys = cycle(talk.keys)

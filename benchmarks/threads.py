@@ -72,12 +72,12 @@ def handler(mine: Callable[[], Ask], keys: list[str], answer: Any) -> Handler:
     """The function that runs one cell; each thread asks through what `mine()` gives it."""
 
     async def handle(threads: int, seconds: float) -> Figures:
-        return _closed(mine, keys, answer, threads, seconds)
+        return closed(mine, keys, answer, threads, seconds)
 
     return handle
 
 
-def _closed(mine: Callable[[], Ask], keys: list[str], answer: Any, threads: int, seconds: float) -> Figures:
+def closed(mine: Callable[[], Ask], keys: list[str], answer: Any, threads: int, seconds: float) -> Figures:
     meter = Meter()
     ready = Barrier(threads + 1)
     counts = [0] * threads
