@@ -131,7 +131,7 @@ def test_back_and_forth(lab, flavour):
             until(lambda n=n: done[-1:] == [n])
             lab.failover(new)
             lab.await_failover(old)
-            fleet.now("INCR", key)
+            fleet.now("INCR", key, retry="safe")  # it may be under way when its node is left
             here = ("127.0.0.1", new.port)
             until(lambda here=here: here in fleet.client._place.layout.primaries)
         fleet.client._hub.deliver("name", ("SET", key, "end"), lambda: done.append("end"))
