@@ -1,5 +1,5 @@
 # Source of truth. The _sync twin of this file is generated: run tools/unasync.py.
-"""AsyncHoldfast: one server, and one method per room.
+"""AsyncHoldfast: one server, a primary that sentinels name, or a Cluster; and one method per room.
 
 Making one only parses its arguments, so it may stand at the top of a module. `async with` (or `connect()`)
 reaches for the server and says clearly what is wrong; without it, the first call connects.

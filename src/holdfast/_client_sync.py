@@ -1,5 +1,5 @@
 # Generated from _client_async.py by tools/unasync.py. Do not edit.
-"""Holdfast: one server, and one method per room.
+"""Holdfast: one server, a primary that sentinels name, or a Cluster; and one method per room.
 
 Making one only parses its arguments, so it may stand at the top of a module. `with` (or `connect()`)
 reaches for the server and says clearly what is wrong; without it, the first call connects.

@@ -7,7 +7,7 @@ Promise
 * When the first sentinel publishes that the primary has moved, every connection to the older one is dropped,
   idle or in use: no write goes to a server that was frozen or cut off and comes back believing in itself.
 * Where nothing is published (no right to subscribe, all connections cut) the sentinels are asked again after
-  half a second of silence of the primary, after every lost connection, and every two seconds anyway.
+  0.3 s of silence of the primary, after every lost connection, and every two seconds anyway.
 
 Not promised: that no write is lost that the older primary acknowledged before the sentinels had decided.
 That is the server's to promise (min-replicas-to-write), or WAIT's.
