@@ -8,13 +8,14 @@ several threads at once: `fire` and `release` are safe from any thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import inspect
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -49,19 +50,36 @@ def run(result: T) -> T:
 
 async def arun(work: Coroutine[Any, Any, T]) -> T:
     """Do `work` in a task of its own, so that it survives the cancellation of whoever asked first."""
-    task = asyncio.get_running_loop().create_task(work)
-    _KEPT.add(task)
+    return await asyncio.shield(_kept(work))
+
+
+# The loop holds tasks weakly; an unreferenced one may vanish in mid-air.
+_KEPT: dict[asyncio.AbstractEventLoop, set[asyncio.Task[Any]]] = {}
+
+
+def _kept(work: Coroutine[Any, Any, T], name: str | None = None) -> asyncio.Task[T]:
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work, name=name)
+    if loop not in _KEPT:
+        _end_what_loops_left()
+    _KEPT.setdefault(loop, set()).add(task)
     task.add_done_callback(_forget)
-    return await asyncio.shield(task)
+    return task
 
 
-_KEPT: set[asyncio.Task[Any]] = (
-    set()
-)  # the loop holds tasks weakly; an unreferenced one may vanish in mid-air
+def _end_what_loops_left() -> None:
+    """End the tasks of loops that were closed in the middle: what they hold would be held for ever."""
+    for loop in [one for one in list(_KEPT) if one.is_closed()]:
+        for task in _KEPT.pop(loop, set()):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            coroutine = task.get_coro()
+            if inspect.iscoroutine(coroutine):
+                with contextlib.suppress(Exception):  # one that awaits in its last words
+                    coroutine.close()
 
 
 def _forget(task: asyncio.Task[Any]) -> None:
-    _KEPT.discard(task)
+    _KEPT.get(task.get_loop(), set()).discard(task)
     if not task.cancelled():
         task.exception()  # seen: its waiters got it through the flight, nobody needs "never retrieved"
 
@@ -224,6 +242,9 @@ class ASemaphore(_Permits):
         """Take a permit, waiting at most `timeout` seconds; False if there was none."""
         if self._take():
             return True
+        _end_what_loops_left()
+        if self._take():
+            return True
         signal = ASignal()
         if not self._enqueue(signal):
             return True
@@ -236,17 +257,27 @@ class ASemaphore(_Permits):
         return fired or not self._give_up(signal)
 
 
-def spawn(name: str, work: Callable[[], None]) -> threading.Thread:
-    """Run `work` in a daemon thread that carries this context's variables."""
+def spawn(name: str, work: Callable[[], None]) -> None:
+    """Run `work`, which must not raise, in a daemon thread that carries this context's variables."""
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(work,), name=name, daemon=True)
     thread.start()
-    return thread
 
 
-def aspawn(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-    """Run `work` in a task that is kept alive until it ends."""
-    task = asyncio.get_running_loop().create_task(work(), name=name)
-    _KEPT.add(task)
-    task.add_done_callback(_forget)
-    return task
+def aspawn(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run `work`, which must not raise, in a task that is kept alive until it ends."""
+    _ = _kept(work(), name)
+
+
+def gather(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """What `calls` return, one after the other."""
+    return [call() for call in calls]
+
+
+async def agather(calls: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
+    """What `calls` return, side by side; the first error is raised once all have ended."""
+    results = await asyncio.gather(*(call() for call in calls), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results  # type: ignore[return-value]

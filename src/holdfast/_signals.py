@@ -153,6 +153,36 @@ class ServedExpired(Signal):
     error: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheBypassed(Signal):
+    """Somebody has switched this cache off: the fleet goes without it. Told once, when it is noticed."""
+
+    level = "warning"
+    cache: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshFailed(Signal):
+    """A load in the background failed; what is stale is served, and nobody tries again for `throttle`
+    seconds.
+    """
+
+    level = "warning"
+    cache: str
+    key: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleRead(Signal):
+    """A hit was checked against the source, which has something else since: it was `age` seconds old."""
+
+    level = "error"
+    cache: str
+    key: str
+    age: float
+
+
 class Observer(Protocol):
     """Whoever wants to know. Called in any thread; must not block."""
 

@@ -84,6 +84,10 @@ class Overloaded(Unavailable):
     """This process already has as many loads under way as it may; the source is protected."""
 
 
+class LoadTimeout(Overloaded, TimeoutError):
+    """The load takes longer than `hard_timeout`, and there was nothing stale to serve. It goes on."""
+
+
 class Closed(Unavailable):
     """This client was closed; make a new one."""
 

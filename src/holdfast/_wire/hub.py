@@ -115,13 +115,14 @@ class Hub:
         crew.bell.ring()
         return watch
 
-    def track(self, prefix: str, holder: Holder, every: float = 0.5) -> Tracking:
+    def track(self, prefix: str, holder: Holder, every: float = 0.5, channel: str = "") -> Tracking:
         """Tell `holder` of every change of the keys that start with `prefix`, until the tracking is closed.
 
-        Every `every` seconds it is made sure that all is heard. Prefixes must not overlap. Raises: Closed.
+        Every `every` seconds it is made sure that all is heard. Prefixes must not overlap. With a `channel`,
+        of those keys that are told there. Raises: Closed.
         """
         crew = self._at_work()
-        tracking = self._trackings.add(prefix, holder, every)
+        tracking = self._trackings.add(prefix, holder, every, channel)
         crew.bell.ring()
         return tracking
 

@@ -75,7 +75,7 @@ class AnyTracking(Protocol):
 class AnyHub(Protocol):
     """A hub, of one server or of a Cluster."""
 
-    def track(self, prefix: str, holder: Holder, every: float = 0.5) -> AnyTracking:
+    def track(self, prefix: str, holder: Holder, every: float = 0.5, channel: str = "") -> AnyTracking:
         """Tell `holder` of every change of the keys that start with `prefix`. Raises: Closed."""
 
     def watch(self, channel: str, signal: Waker) -> AnyWatch:

@@ -3,6 +3,9 @@
 A connection of its own asks the server (CLIENT TRACKING ON BCAST) to be told of every change of the keys with
 a prefix. Whoever holds copies of them learns three things: which to drop (`invalidated`), that nothing is
 heard for now, so that no copy may be used (`lost`), and that everything is heard from now on (`found`).
+Where the server forbids that, whoever changes a key can say so on a channel, after the change: then the
+connection subscribes to it, and every message is a key that has changed. `as_of` holds for what was said.
+
 Between the last two, `as_of` says up to when everything was certainly heard: the time at which the last PING
 left that was answered, since the server sends in order. A link that is half open, a frozen server or a
 starved thread thus show by an `as_of` that stands still, without anybody having to notice.
@@ -24,11 +27,14 @@ from holdfast._wire.transport import Reply, ReplyError, WireFailure
 class Tracking:
     """The tracking of one prefix for one holder; a context manager."""
 
-    __slots__ = ("_as_of", "_book", "every", "holder", "prefix", "state")
+    __slots__ = ("_as_of", "_book", "channel", "every", "holder", "prefix", "state")
 
-    def __init__(self, book: Trackings, prefix: bytes, holder: Holder, every: float) -> None:
+    def __init__(
+        self, book: Trackings, prefix: bytes, holder: Holder, every: float, channel: bytes = b""
+    ) -> None:
         self._book = book
         self.prefix = prefix
+        self.channel = channel
         self.holder = holder
         self.every = every
         self.state = State.NEW
@@ -73,9 +79,9 @@ class Trackings:
     def __len__(self) -> int:
         return len(self._all)
 
-    def add(self, prefix: str, holder: Holder, every: float) -> Tracking:
-        """Track the keys that start with `prefix`."""
-        tracking = Tracking(self, prefix.encode(), holder, every)
+    def add(self, prefix: str, holder: Holder, every: float, channel: str = "") -> Tracking:
+        """Track the keys that start with `prefix`, or those that are told on `channel`."""
+        tracking = Tracking(self, prefix.encode(), holder, every, channel.encode())
         with MUTEX:
             self._all[tracking] = None
         return tracking
@@ -130,21 +136,28 @@ class Tracker(Desk):
             for one in new:
                 one.state = State.ASKED
             # The server takes a prefix once; one that somebody tracked before only has to be made sure of.
-            prefixes = dict.fromkeys(one.prefix for one in new if one.prefix not in self._told)
+            tracked = [one for one in new if not one.channel]
+            prefixes = dict.fromkeys(one.prefix for one in tracked if one.prefix not in self._told)
             self._told.update(prefixes)
             asked = [part for prefix in prefixes for part in ("PREFIX", prefix)]
-            tracking = pack(("CLIENT", "TRACKING", "ON", "BCAST", *asked)) if asked else PING
-            questions.append((_Asked(new), tracking))
+            if tracked:
+                tracking = pack(("CLIENT", "TRACKING", "ON", "BCAST", *asked)) if asked else PING
+                questions.append((_Asked(tracked), tracking))
+            questions += [(_Asked([one]), pack(("SUBSCRIBE", one.channel))) for one in new if one.channel]
         if now >= self._next_ping and not self.line.owes:
-            self._next_ping = now + min(one.every for one in self._book.all() or new)
+            self._next_ping = now + min((one.every for one in self._book.all() or new), default=1.0)
             questions.append((_Asked([]), PING))
         if questions:
             self.line.send(questions)
         return NEVER if self.line.owes else self._next_ping
 
     def _hear(self, reply: Reply) -> None:
-        if isinstance(reply, list) and len(reply) == 2 and reply[0] == b"invalidate":
+        kind = reply[0] if isinstance(reply, list) and reply else b""
+        if kind == b"invalidate":
             self._pass_on(reply[1])
+            return
+        if kind == b"message":
+            self._pass_on_message(reply[1], reply[2])
             return
         asked = self.line.settle(_Asked)
         if isinstance(reply, ReplyError):
@@ -158,8 +171,15 @@ class Tracker(Desk):
             if one.state is State.ON:
                 one.heard(asked.at)
 
+    def _pass_on_message(self, channel: bytes, key: bytes) -> None:
+        for one in self._book.all():
+            if one.channel == channel and one.state is State.ON:
+                one.holder.invalidated([key])
+
     def _pass_on(self, keys: list[bytes] | None) -> None:
         for one in self._book.all():
+            if one.channel:
+                continue
             mine = None if keys is None else [key for key in keys if key.startswith(one.prefix)]
             if mine is None or mine:
                 one.holder.invalidated(mine)

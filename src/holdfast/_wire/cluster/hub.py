@@ -110,14 +110,15 @@ class ClusterHub:
             raise
         return watch
 
-    def track(self, prefix: str, holder: Holder, every: float = 0.5) -> ClusterTracking:
-        """Tell `holder` of every change of the keys that start with `prefix`, on whatever node.
+    def track(self, prefix: str, holder: Holder, every: float = 0.5, channel: str = "") -> ClusterTracking:
+        """Tell `holder` of every change of the keys that start with `prefix`, on whatever node; with a
+        `channel`, of those keys that are told there.
 
         Raises: Closed.
         """
         if self._closed:
             raise Closed("this client was closed; make a new one")
-        tracking = ClusterTracking(prefix, holder, every, self._forget_tracking)
+        tracking = ClusterTracking(prefix, holder, every, self._forget_tracking, channel)
         with MUTEX:
             self._trackings.add(tracking)
         self._track_primaries()

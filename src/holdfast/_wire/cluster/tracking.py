@@ -20,8 +20,14 @@ class ClusterTracking:
     """
 
     def __init__(
-        self, prefix: str, holder: Holder, every: float, forget: Callable[[ClusterTracking], None]
+        self,
+        prefix: str,
+        holder: Holder,
+        every: float,
+        forget: Callable[[ClusterTracking], None],
+        channel: str = "",
     ) -> None:
+        self._channel = channel
         self._prefix = prefix
         self._holder = holder
         self._every = every
@@ -51,7 +57,7 @@ class ClusterTracking:
             tracking.close()
         for node in come:
             ear = _Ear(self)
-            tracking = hubs[node].track(self._prefix, ear, self._every)
+            tracking = hubs[node].track(self._prefix, ear, self._every, self._channel)
             with MUTEX:
                 self._inner[node] = (tracking, ear)
         self.hear_of(True)
@@ -62,10 +68,11 @@ class ClusterTracking:
             ears = [ear for _, ear in self._inner.values()]
             whole = found and bool(ears) and all(ear.hears for ear in ears)
             told, self._whole = self._whole != whole, whole
-        if told and whole:
-            self._holder.found()
-        elif told:
-            self._holder.lost()
+            # Under the lock: of two nodes' threads, the one that is right must speak last.
+            if told and whole:
+                self._holder.found()
+            elif told:
+                self._holder.lost()
 
     def pass_on(self, keys: list[bytes] | None) -> None:
         """A node tells of changes."""
