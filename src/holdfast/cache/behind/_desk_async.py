@@ -1,0 +1,75 @@
+# Source of truth. The _sync twin of this file is generated: run tools/unasync.py.
+"""AsyncDesk: what the methods and the writers of one write-behind cache have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from holdfast._signals import ServerWarning, Signal
+from holdfast._wire._async import AsyncWire
+from holdfast.cache.behind import rules
+from holdfast.cache.behind.hold import Pace
+from holdfast.cache.behind.journal import Layout
+from holdfast.cache.behind.options import Behind
+
+
+class AsyncDesk:
+    """See the file's docstring.
+
+    `read` makes the value of an envelope (and of its entry's key, if it takes two arguments), or raises
+    CodecError.
+    """
+
+    def __init__(
+        self, wire: AsyncWire, name: str, options: Behind, source: Any, read: Callable[..., Any]
+    ) -> None:
+        self.wire = wire
+        self.name = name
+        self.options = options
+        self.source = source
+        self.read = rules.reader(read)
+        self.pace = Pace(options)
+        self.layout = Layout(wire.keys, name, options.partitions)
+        self.evidence = rules.Evidence()
+        self.save_takes = rules.keywords(source.save_many)
+        self.delete_takes = rules.keywords(source.delete_many)
+        self._agreed = False
+        self._kept = False
+
+    def notify(self, signal: Signal) -> None:
+        """Tell whoever wants to know."""
+        self.wire.observer.notify(signal)
+
+    async def agree(self) -> None:
+        """Make sure, once, that everybody counts the same partitions.
+
+        Raises: ConfigurationError if not; Unavailable, Refused.
+        """
+        if not self._agreed:
+            wanted = self.options.partitions
+            found = await self.wire.execute("SET", self.layout.count, wanted, "NX", "GET", retry="safe")
+            rules.check_count(self.name, wanted, found)
+            self._agreed = True
+
+    async def check(self) -> None:
+        """As `agree`, and that no server of this cache throws away what it alone has.
+
+        Raises: as `agree`; UnsafeServer.
+        """
+        if self._kept:
+            return
+        await self.agree()
+        without_aof = False
+        for partition in self.layout.partitions:
+            policy, aof = await self.wire.run(rules.POLICY, (partition.state,))
+            facts = replace(await self.wire.facts(), eviction_policy=policy.decode() or None)
+            facts.require_keeping(
+                f"write-behind of cache {self.name!r}", accept_loss=self.options.accept_loss
+            )
+            without_aof = without_aof or aof == b"0"
+        if without_aof and not self._kept:
+            consequence = rules.no_aof(self.name)
+            self.notify(ServerWarning(server=self.wire.name, setting="appendonly", consequence=consequence))
+        self._kept = True
