@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast import ConfigurationError, HoldfastError, __version__
+from holdfast.cli.cache import arguments as cache
 from holdfast.cli.up import arguments as up
 
 
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands.add_parser("demo", help="watch several processes serve real data, correctly and fast"))
     _add_up(commands.add_parser("up", help=up.HELP))
+    cache.declare(commands.add_parser("cache", help=cache.HELP))
     return top
 
 
