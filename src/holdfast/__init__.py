@@ -20,10 +20,16 @@ _HOMES = {
     "holdfast._transaction_sync": ("Transaction",),
     "holdfast._wire.durability": ("Durability",),
     "holdfast._wire.url": ("Tls",),
+    "holdfast._values.wrapping": ("Cipher",),
     "holdfast.cache._async": ("AsyncCache",),
+    "holdfast.cache._decorate_async": ("AsyncCachedFunction",),
+    "holdfast.cache._decorate_sync": ("CachedFunction",),
     "holdfast.cache._sync": ("Cache",),
+    "holdfast.cache.behind.options": ("Backlog", "Behind", "DeadLetter", "NotFlushed"),
     "holdfast.cache.entry": ("Entry", "MISSING", "Missing"),
-    "holdfast.cache.options": ("AsyncSource", "Source"),
+    "holdfast.cache.loading": ("Load", "current_load"),
+    "holdfast.cache.options": ("AsyncSource", "L1", "Source"),
+    "holdfast.cache.stats": ("CacheStats",),
     "holdfast.errors": (
         "AlreadyDone",
         "Closed",
@@ -31,6 +37,7 @@ _HOMES = {
         "ConfigurationError",
         "ConflictError",
         "HoldfastError",
+        "LoadTimeout",
         "LockError",
         "LockLost",
         "LockTimeout",
@@ -52,22 +59,34 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "__version__",
     "AlreadyDone",
     "AsyncBoundScript",
     "AsyncCache",
+    "AsyncCachedFunction",
     "AsyncHoldfast",
     "AsyncSource",
     "AsyncTransaction",
+    "Backlog",
+    "Behind",
     "BoundScript",
     "Cache",
+    "CachedFunction",
+    "CacheStats",
+    "Cipher",
     "Closed",
     "CodecError",
     "ConfigurationError",
     "ConflictError",
+    "current_load",
+    "DeadLetter",
     "Durability",
     "Entry",
     "Holdfast",
     "HoldfastError",
+    "L1",
+    "Load",
+    "LoadTimeout",
     "LockError",
     "LockLost",
     "LockTimeout",
@@ -75,6 +94,7 @@ __all__ = [
     "Missing",
     "NoPermission",
     "NotDurable",
+    "NotFlushed",
     "NotSettled",
     "OperationBusy",
     "OperationDead",
@@ -89,7 +109,6 @@ __all__ = [
     "Unavailable",
     "Unconfirmed",
     "UnsafeServer",
-    "__version__",
 ]
 
 if TYPE_CHECKING:
@@ -99,21 +118,33 @@ if TYPE_CHECKING:
     from holdfast._client_sync import Holdfast as Holdfast
     from holdfast._transaction_async import AsyncTransaction as AsyncTransaction
     from holdfast._transaction_sync import Transaction as Transaction
+    from holdfast._values.wrapping import Cipher as Cipher
     from holdfast._wire.durability import Durability as Durability
     from holdfast._wire.url import Tls as Tls
     from holdfast.cache._async import AsyncCache as AsyncCache
+    from holdfast.cache._decorate_async import AsyncCachedFunction as AsyncCachedFunction
+    from holdfast.cache._decorate_sync import CachedFunction as CachedFunction
     from holdfast.cache._sync import Cache as Cache
+    from holdfast.cache.behind.options import Backlog as Backlog
+    from holdfast.cache.behind.options import Behind as Behind
+    from holdfast.cache.behind.options import DeadLetter as DeadLetter
+    from holdfast.cache.behind.options import NotFlushed as NotFlushed
     from holdfast.cache.entry import MISSING as MISSING
     from holdfast.cache.entry import Entry as Entry
     from holdfast.cache.entry import Missing as Missing
+    from holdfast.cache.loading import Load as Load
+    from holdfast.cache.loading import current_load as current_load
+    from holdfast.cache.options import L1 as L1
     from holdfast.cache.options import AsyncSource as AsyncSource
     from holdfast.cache.options import Source as Source
+    from holdfast.cache.stats import CacheStats as CacheStats
     from holdfast.errors import AlreadyDone as AlreadyDone
     from holdfast.errors import Closed as Closed
     from holdfast.errors import CodecError as CodecError
     from holdfast.errors import ConfigurationError as ConfigurationError
     from holdfast.errors import ConflictError as ConflictError
     from holdfast.errors import HoldfastError as HoldfastError
+    from holdfast.errors import LoadTimeout as LoadTimeout
     from holdfast.errors import LockError as LockError
     from holdfast.errors import LockLost as LockLost
     from holdfast.errors import LockTimeout as LockTimeout

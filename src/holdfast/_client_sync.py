@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from holdfast._client import open_replicas, open_transport, check, find_place, open_hub
-from holdfast._compat import off_loop
+from holdfast._compat import off_loop, monotonic
 from holdfast._signals import Observers, ServerWarning
 from holdfast._transaction_sync import Transaction
 from holdfast._wire import config
@@ -81,7 +81,7 @@ class Holdfast:
         )
         self.observers = Observers()
         self._require_server = require_server
-        self._closed = False
+        self._closed = self._connected = False
         self._place = find_place(settings, self.observers)
         self._hub = open_hub(settings, self._place, self.observers)
         self._wire = Wire(
@@ -116,6 +116,9 @@ class Holdfast:
             for setting, consequence in (self._wire.facts()).warnings:
                 warning = ServerWarning(server=self._wire.name, setting=setting, consequence=consequence)
                 self.observers.notify(warning)
+        self._connected = True
+        for cache in self.caches():
+            cache._start()
         return self
 
     def close(self, drain: Duration = "10s") -> None:
@@ -124,8 +127,11 @@ class Holdfast:
         """
         if not self._closed:
             patience = seconds(drain, "drain", zero=True)
+            begun = monotonic()
+            for cache in self.caches():
+                cache._aclose(max(0.0, begun + patience - monotonic()))
             self._wire.stop()
-            off_loop(lambda: self._hub.close(patience))
+            off_loop(lambda: self._hub.close(max(0.0, begun + patience - monotonic())))
             self._wire.close()
             off_loop(self._place.stop)
             self._closed = True  # at the end: whoever was cancelled in the middle may close again
@@ -240,13 +246,13 @@ class Holdfast:
     ) -> Cache[Any]:
         """The cache `name`; the same object for the same name.
 
-        `ttl`: how long an entry lives at most. `type`: what values are (default: plain msgpack types).
-        `jitter`: the part of `ttl` by which lives are shortened at random. `negative_ttl`: how long "there is
-        nothing" is remembered (None: as `ttl`). `lease`: how long one load may take before another process
-        may start it too. `max_loads`: loads at once in this process. `wait`: how long a reader waits for a
-        load.
-        `timeout`: deadline of one call to the server (None: the client's). `source`, `write`: read-through
-        and write-through; see Source.
+        `ttl`: how long a value is fresh. `type`: what values are (default: plain msgpack types). `l1`: a map
+        in this process in front of the server. `stale`, `throttle`, `soft_timeout`, `hard_timeout`, `early`,
+        `warm`: what is served while, and before, something is loaded anew. `jitter`, `negative_ttl`: how
+        lives vary. `lease`, `max_loads`, `wait`, `timeout`: limits of loads. `codec`, `compress_above`,
+        `compression`, `chunk_above`, `cipher`: how values are written. `source`, `write`, `coalesce`:
+        read-through, write-through and write-behind; see Source and Behind. `load_scope`, `audit`. Each is
+        told in CacheOptions.
 
         Raises: ConfigurationError, also when the name is in use with other options.
         """
@@ -261,6 +267,8 @@ class Holdfast:
         known = self._caches.get(name)
         if known is None:
             known = self._caches.setdefault(name, Cache(self._wire, name, chosen))
+            if self._connected:
+                known._start()
         if not known.options.same_as(chosen):
             differing = known.options.difference(chosen)
             raise ConfigurationError(f"cache {name!r} exists already with other options: {differing}")

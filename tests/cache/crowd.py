@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -59,6 +61,15 @@ class Crowd:
         """Give the others a moment to get on the way."""
         threading.Event().wait(0.05)
 
+    @staticmethod
+    def until(ask: Callable[[], Any], wanted: Any = True) -> None:
+        """Ask until the answer is `wanted`."""
+        answer, end = ask(), time.monotonic() + PATIENCE
+        while answer != wanted:
+            assert time.monotonic() < end, f"still {answer!r}, not {wanted!r}"
+            time.sleep(0.004)
+            answer = ask()
+
     def __enter__(self) -> Self:
         return self
 
@@ -102,6 +113,18 @@ class AsyncCrowd:
     async def settle(self) -> None:
         """Give the others a moment to get on the way."""
         await asyncio.sleep(0.05)
+
+    @staticmethod
+    async def until(ask: Callable[[], Any], wanted: Any = True) -> None:
+        """Ask until the answer is `wanted`; what can be awaited is."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            answer = ask()
+            answer = await answer if inspect.isawaitable(answer) else answer
+            if answer == wanted:
+                return
+            assert time.monotonic() < end, f"still {answer!r}, not {wanted!r}"
+            await asyncio.sleep(0.004)
 
     async def __aenter__(self) -> Self:
         return self

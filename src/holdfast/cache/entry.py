@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeVar
 
@@ -44,6 +44,8 @@ class Entry(NamedTuple):
     version: int | None
 
 
+AsyncManyLoader = Callable[[list[Any]], Awaitable[Mapping[Any, Any]]]
+ManyLoader = Callable[[list[Any]], Mapping[Any, Any]]
 AsyncLoader = Callable[[], Awaitable[R]]
 Loader = Callable[[], R]
 AsyncFunction = Callable[P, Coroutine[Any, Any, R]]

@@ -36,6 +36,7 @@ class Flight:
     __slots__ = (
         "abandoned",
         "began",
+        "detached",
         "error",
         "landed",
         "loaded",
@@ -52,6 +53,7 @@ class Flight:
         self.loaded = False
         self.landed = False
         self.abandoned = False
+        self.detached = False  # carried out by nobody who waits for it
         self.value: Any = None
         self.error: Exception | None = None
         self.task: Any = None
@@ -77,6 +79,20 @@ class Flights:
             flight.waiting += 1
             flight.signals.append(signal)
             return flight, signal
+
+    def follow(self, flight: Flight, make: Callable[[], S]) -> S:
+        """A signal that fires when `flight`, which the caller leads but does not carry out, lands."""
+        with MUTEX:
+            signal = make()
+            if flight.landed:
+                signal.fire()
+            flight.signals.append(signal)
+            return signal
+
+    def board(self, flight: Flight) -> None:
+        """One more who waits, so that the flight goes on when all others have left."""
+        with MUTEX:
+            flight.waiting += 1
 
     def step(self) -> int:
         """The time of a decisive step that begins now; whoever comes later has no smaller `arrived`."""

@@ -183,7 +183,17 @@ class Template:
     Raises: ConfigurationError for a template that cannot tell two calls apart.
     """
 
-    __slots__ = ("_defaults", "_fields", "_frame", "_gathers", "_plans", "_signature", "_tails", "template")
+    __slots__ = (
+        "_defaults",
+        "_fields",
+        "_frame",
+        "_gathers",
+        "_only",
+        "_plans",
+        "_signature",
+        "_tails",
+        "template",
+    )
 
     def __init__(self, template: str, signature: inspect.Signature, exclude: Iterable[str] = ()) -> None:
         literals, names = _parse(template)
@@ -203,6 +213,8 @@ class Template:
             for (name, path), end in zip(names, ends, strict=False)
         )
 
+        self._only = self._fields[0] if len(self._fields) == 1 else None
+
     def __repr__(self) -> str:
         return f"Template({self.template!r})"
 
@@ -213,7 +225,13 @@ class Template:
         """
         tail = None if kwargs else self._tails.get(len(args))
         values = self._arranged(args, kwargs) if tail is None else args + tail
+        if self._only is not None:  # most templates have one field
+            return self._frame % self._only(values)
         return self._frame % tuple([field(values) for field in self._fields])
+
+    def values(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sequence[Any]:
+        """The arguments of a call, in the order of the signature, defaults filled in. Raises: TypeError."""
+        return self._arranged(args, kwargs)
 
     def _arranged(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Values:
         """As `_canonical`, much faster: how calls of one shape are bound is found out once."""

@@ -6,16 +6,23 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
+
+from holdfast.cache.shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheStats:
     """Counts since the cache object was made, of this process; `undelivered` is a gauge.
 
-    A lookup is a hit, a miss, or bypassed (the cache is off, or Redis is away). `waits` are those that
-    waited for another process's load; `fills` were stored; `refused_fills` were not, by reason in `refused`;
-    `undecodable` entries counted as misses, by reason; `load_seconds` is the sum over `loads` and
-    `load_errors`.
+    A lookup is a hit (in this process, l1, or on the server, l2), a stale hit, a miss, or bypassed (the cache
+    is off, or Redis is away). `l1_bypassed` are copies that could not be trusted, by reason: deaf (nothing is
+    heard), outdated (nothing was heard for longer than max_staleness), refused (the server forbids it);
+    `l1_invalidations` were dropped since they changed, `l1_resets` is how often all were. `refreshes` are
+    loads in the background; `audited` hits were compared with the source, which had something else for
+    `stale_reads`. `waits` are those that waited for another process's load; `fills` were stored;
+    `refused_fills` were not, by reason in `refused`; `undecodable` entries counted as misses, by reason;
+    `load_seconds` is the sum over `loads` and `load_errors`.
     """
 
     l1_hits: int = 0
@@ -35,31 +42,70 @@ class CacheStats:
     invalidations: int = 0
     undelivered: int = 0
     overloaded: int = 0
+    l1_bypassed: Mapping[str, int] = field(default_factory=dict)
+    l1_invalidations: int = 0
+    l1_resets: int = 0
+    l1_entries: int = 0
+    l1_bytes: int = 0
+    l1_evictions: int = 0
+    stale_hits: int = 0
+    refreshes: int = 0
+    refresh_errors: int = 0
+    soft_timeouts: int = 0
+    hard_timeouts: int = 0
+    audited: int = 0
+    stale_reads: int = 0
 
 
 class Counters:
     """Plain integers to add to; a hit costs one addition. Threads may lose a count, never more."""
 
-    __slots__ = (
-        "bypassed", "fills", "hits", "invalidations", "load_errors", "load_seconds", "loads", "misses",
-        "negative_hits", "overloaded", "refused", "served_expired", "undecodable", "waits",
+    _NAMES = (
+        "bypassed", "fills", "hits", "invalidations", "load_errors", "loads", "misses", "negative_hits",
+        "overloaded", "served_expired", "waits", "l1_hits", "l1_invalidations", "l1_resets", "stale_hits",
+        "refreshes", "refresh_errors", "soft_timeouts", "hard_timeouts", "audited", "stale_reads",
     )  # fmt: skip
+    __slots__ = (*_NAMES, "load_seconds", "refused", "undecodable", "l1_bypassed")
+
+    bypassed: int
+    fills: int
+    hits: int
+    invalidations: int
+    load_errors: int
+    loads: int
+    misses: int
+    negative_hits: int
+    overloaded: int
+    served_expired: int
+    waits: int
+    l1_hits: int
+    l1_invalidations: int
+    l1_resets: int
+    stale_hits: int
+    refreshes: int
+    refresh_errors: int
+    soft_timeouts: int
+    hard_timeouts: int
+    audited: int
+    stale_reads: int
 
     def __init__(self) -> None:
-        self.hits = self.misses = self.bypassed = self.negative_hits = 0
-        self.loads = self.load_errors = self.waits = self.fills = 0
+        for name in self._NAMES:
+            setattr(self, name, 0)
         self.load_seconds = 0.0
-        self.served_expired = self.invalidations = self.overloaded = 0
         self.refused: Counter[str] = Counter()
         self.undecodable: Counter[str] = Counter()
+        self.l1_bypassed: Counter[str] = Counter()
 
-    def snapshot(self, undelivered: int) -> CacheStats:
-        """What was counted so far, with `undelivered` invalidations kept."""
+    def snapshot(self, undelivered: int, shelf: Shelf[Any] | None) -> CacheStats:
+        """What was counted so far, with `undelivered` invalidations kept and copies on the `shelf`."""
+        counted = {name: getattr(self, name) for name in self._NAMES if name != "hits"}
+        near = {} if shelf is None else {
+            "l1_entries": len(shelf), "l1_bytes": shelf.weight, "l1_evictions": shelf.evictions
+        }  # fmt: skip
         return CacheStats(
-            l2_hits=self.hits, misses=self.misses, bypassed=self.bypassed, negative_hits=self.negative_hits,
-            loads=self.loads, load_errors=self.load_errors, load_seconds=self.load_seconds, waits=self.waits,
-            fills=self.fills, refused_fills=self.refused.total(),
-            refused=MappingProxyType(dict(self.refused)), served_expired=self.served_expired,
-            undecodable=MappingProxyType(dict(self.undecodable)), invalidations=self.invalidations,
-            undelivered=undelivered, overloaded=self.overloaded,
+            **counted, **near, l2_hits=self.hits, load_seconds=self.load_seconds,
+            refused_fills=self.refused.total(), refused=MappingProxyType(dict(self.refused)),
+            undecodable=MappingProxyType(dict(self.undecodable)),
+            l1_bypassed=MappingProxyType(dict(self.l1_bypassed)), undelivered=undelivered,
         )  # fmt: skip

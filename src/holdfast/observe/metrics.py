@@ -44,7 +44,7 @@ _METRICS = {
     "holdfast_cache_requests": _About(
         "counter",
         ("cache", "result"),
-        "Lookups by result: l1_hit, l2_hit, miss, bypassed (off, or server away)",
+        "Lookups by result: l1_hit, l2_hit, stale_hit, miss, bypassed (off, or server away)",
     ),
     "holdfast_cache_negative_hits": _About("counter", _BY_CACHE, "Hits on a cached absence or None"),
     "holdfast_cache_served_expired": _About(
@@ -56,6 +56,20 @@ _METRICS = {
     "holdfast_cache_fills": _About("counter", _BY_CACHE, "Loaded values that were stored"),
     "holdfast_cache_fills_refused": _About("counter", _BY_REASON, "Loaded values not stored, by reason"),
     "holdfast_cache_undecodable": _About("counter", _BY_REASON, "Entries that could not be read, by reason"),
+    "holdfast_cache_refreshes": _About("counter", _BY_CACHE, "Loads in the background"),
+    "holdfast_cache_refresh_errors": _About("counter", _BY_CACHE, "Loads in the background that raised"),
+    "holdfast_cache_soft_timeouts": _About("counter", _BY_CACHE, "Readers served stale after soft_timeout"),
+    "holdfast_cache_hard_timeouts": _About("counter", _BY_CACHE, "Readers who gave up after hard_timeout"),
+    "holdfast_cache_audited": _About("counter", _BY_CACHE, "Hits that were compared with the source"),
+    "holdfast_cache_stale_reads": _About("counter", _BY_CACHE, "Audited hits that the source contradicts"),
+    "holdfast_cache_l1_bypassed": _About(
+        "counter", _BY_REASON, "Copies that could not be trusted, by reason"
+    ),
+    "holdfast_cache_l1_invalidations": _About("counter", _BY_CACHE, "Copies dropped as they had changed"),
+    "holdfast_cache_l1_resets": _About("counter", _BY_CACHE, "How often all copies were dropped"),
+    "holdfast_cache_l1_evictions": _About("counter", _BY_CACHE, "Copies that had to go for others"),
+    "holdfast_cache_l1_entries": _About("gauge", _BY_CACHE, "Copies held in this process"),
+    "holdfast_cache_l1_bytes": _About("gauge", _BY_CACHE, "Bytes of the copies held in this process"),
     "holdfast_cache_invalidations": _About("counter", _BY_CACHE, "Keys that this process invalidated"),
     "holdfast_cache_undelivered_invalidations": _About(
         "gauge", _BY_CACHE, "Invalidations not confirmed by the server yet; others may read the old values"
@@ -72,7 +86,11 @@ _METRICS = {
         "counter", ("type",), "Signals by type, named as in the logs: invalidation_kept"
     ),
 }
-_PLAIN = ("negative_hits", "served_expired", "overloaded", "load_errors", "waits", "fills", "invalidations")
+_PLAIN = (
+    "negative_hits", "served_expired", "overloaded", "load_errors", "waits", "fills", "invalidations",
+    "refreshes", "refresh_errors", "soft_timeouts", "hard_timeouts", "audited", "stale_reads",
+    "l1_invalidations", "l1_resets", "l1_evictions", "l1_entries", "l1_bytes",
+)  # fmt: skip
 
 
 class Measured(Observed, Protocol):
@@ -185,12 +203,15 @@ class _Collector:
 
 def _of_cache(cache: str, stats: Any) -> Iterator[Sample]:
     requests = {
-        "l1_hit": stats.l1_hits, "l2_hit": stats.l2_hits, "miss": stats.misses, "bypassed": stats.bypassed
+        "l1_hit": stats.l1_hits, "l2_hit": stats.l2_hits, "stale_hit": stats.stale_hits,
+        "miss": stats.misses, "bypassed": stats.bypassed,
     }  # fmt: skip
     for result, count in requests.items():
         yield "holdfast_cache_requests", (cache, result), count
     for reason, count in stats.refused.items():
         yield "holdfast_cache_fills_refused", (cache, reason), count
+    for reason, count in stats.l1_bypassed.items():
+        yield "holdfast_cache_l1_bypassed", (cache, reason), count
     for reason, count in stats.undecodable.items():
         yield "holdfast_cache_undecodable", (cache, reason), count
     for name in _PLAIN:
