@@ -5,6 +5,7 @@
     python -m benchmarks --quick                        a smoke run: everything works, figures mean little
     python -m benchmarks --write docs/benchmarks.md     put the figures into the documentation
     python -m benchmarks cluster --out FILE             write every round's figures into FILE, as JSON
+    python -m benchmarks write_behind --storm 200       kill -9 of whoever writes behind, so many rounds
     python -m benchmarks failover                       what a failing primary costs, about forty minutes;
                                                         it has arguments of its own: see failover --help
 
@@ -20,7 +21,22 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import cluster, races, report, stampede, startup, tasks, threads, tls
+from benchmarks import (
+    cluster,
+    hit_ratio,
+    hits,
+    near,
+    news,
+    races,
+    report,
+    stampede,
+    startup,
+    tags,
+    tasks,
+    threads,
+    tls,
+    write_behind,
+)
 from benchmarks.harness import Run, server
 
 FILES = {
@@ -30,7 +46,13 @@ FILES = {
     "tls": tls,
     "stampede": stampede,
     "races": races,
+    "near": near,
+    "news": news,
+    "hits": hits,
+    "tags": tags,
+    "hit_ratio": hit_ratio,
     "startup": startup,
+    "write_behind": write_behind,
 }
 
 
@@ -40,6 +62,8 @@ def main() -> int:
         from benchmarks.failover import run as failover
 
         return failover.main(sys.argv[2:])
+    if sys.argv[1:3] == ["write_behind", "--storm"]:
+        return write_behind.storm(sys.argv[3:])
     arguments = _parse()
     load_before = report.load()
     sections = []

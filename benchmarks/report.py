@@ -13,7 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("holdfast", "redis", "hiredis", "msgspec", "uvloop", "aiocache", "cashews")
+_PACKAGES = (
+    "holdfast", "redis", "hiredis", "msgspec", "uvloop", "aiocache", "cashews", "dogpile.cache",
+    "django-redis", "cachetools",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

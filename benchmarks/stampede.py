@@ -26,6 +26,7 @@ from holdfast import AsyncHoldfast, Holdfast
 
 PROCESSES, CALLERS = 4, 50
 LOAD = 0.1  # seconds that a load takes
+PEERS = ("aiocache", "cashews", "dogpile", "django_redis")
 
 
 class Rush(NamedTuple):
@@ -113,12 +114,11 @@ def measure(run: Run) -> list[Section]:
     """One table. Every candidate gets a new key per round."""
     rows = [("cold key", "loads", "most in a round", "last value after ms", "commands per key")]
     promises = []
-    peers_there = [Candidate(name, Peer(getattr(peers, name)))
-                   for name in ("aiocache", "cashews") if find_spec(name)]  # fmt: skip
+    peers_there = [Candidate(name, Peer(getattr(peers, name))) for name in PEERS if find_spec(name)]
     ours = [Candidate("Holdfast, tasks", tasks), Candidate("Holdfast, threads", threads)]
     for candidate in (*ours, Candidate("textbook", Peer(peers.textbook)), *peers_there):
         run.say(f"cold key: {candidate.name}")
-        found = _rounds(run, candidate)
+        found = _rounds(run, candidate, run.rounds * (4 if candidate in ours and not run.quick else 1))
         loads = [one.loads for one in found]
         rows.append((
             candidate.name,
@@ -134,17 +134,18 @@ def measure(run: Run) -> list[Section]:
     text = (
         f"{PROCESSES} processes with {CALLERS} callers each ask for a key that nobody has; a load takes "
         f"{1000 * LOAD:.0f} ms. Median of the rounds. aiocache: `cached_stampede(lease=10)`; cashews: "
-        "`cache(lock=True)`; both as their documentation recommends against this."
+        "`cache(lock=True)`; dogpile: `distributed_lock=True`, from threads; all as their documentation "
+        "recommends against this. django-redis: `get_or_set`, from threads."
     )
     return [Section("A cold key", text, rows, promises)]
 
 
-def _rounds(run: Run, candidate: Candidate) -> list[Outcome]:
+def _rounds(run: Run, candidate: Candidate, rounds: int) -> list[Outcome]:
     outcomes = []
     with ExitStack() as stack:
         server = stack.enter_context(redis.Redis(**harness.address(run.url)))
         crew = [stack.enter_context(Worker(candidate, run.url, None)) for _ in range(PROCESSES)]
-        for number in range(-1, run.rounds if run.quick else 4 * run.rounds):
+        for number in range(-1, rounds):
             before = _commands(server)
             for worker in crew:
                 worker.send(f"{candidate.name}:{number}")
