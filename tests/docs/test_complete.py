@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 import re
 import shlex
+import time
 from typing import Any
 
 import pytest
@@ -119,7 +120,17 @@ def use(hf: holdfast.Holdfast, where: str = "") -> None:
     assert users.peek(42)
     assert users.expire(42)
     assert users.invalidate(42)
+    assert users.set_many({101: "Ann", 102: "Bea"}, tags=["org:1"])
+    assert users.get_many([101, 102, 103]) == {101: "Ann", 102: "Bea"}
+    assert users.invalidate_tags("org:1")
+    assert users.get_or_set_many([101, 102], lambda keys: dict.fromkeys(keys, "Cem"), tags=["org:1"])
+    assert users.set(42, "Bea", version=2) and users.invalidate(42, version=3, hold="1s")
     users.clear()
+    users.switch_off()
+    assert users.get_or_set(1, lambda: "Ann") == "Ann"
+    users.switch_on()
+    reports = hf.cache(f"reports{where}", ttl="1m", stale="1m")
+    assert reports.get_or_set(1, lambda: "Ann") == reports.get(1) == "Ann"
 
 
 def denied(node) -> list[str]:
@@ -141,6 +152,39 @@ def test_the_rights_on_the_page_are_enough_for_a_cache(own_server):
         with holdfast.Holdfast(url, namespace="shop") as hf:
             use(hf)
         assert admin.execute("ACL", "LOG") == []
+
+
+@pytest.mark.parametrize("via", ["tracking", "pubsub"])
+def test_the_rights_on_the_page_are_enough_for_a_near_cache(own_server, via):
+    cache, *_ = rights("shop")
+    more = {"tracking": ["+client|tracking"], "pubsub": ["+subscribe", "+publish"]}[via]
+    assert all(right in page("operations") for right in more)
+    with holdfast.Holdfast(own_server.url) as admin:
+        admin.execute(*cache)
+        url = f"redis://shop:secret@127.0.0.1:{own_server.port}/1"
+        with holdfast.Holdfast(url, namespace="shop") as hf:
+            users = hf.cache("refused", ttl="1m", l1=holdfast.L1(via=via))
+            if via == "tracking":
+                assert users.set(1, "Ann")
+                assert _l1_hits(users) == 0
+            else:
+                with pytest.raises(holdfast.NoPermission, match="publish"):  # nobody could be told
+                    users.set(1, "Ann")
+        admin.execute("ACL", "SETUSER", "shop", *more)
+        admin.execute("ACL", "LOG", "RESET")
+        with holdfast.Holdfast(url, namespace="shop") as hf:
+            users = hf.cache("users", ttl="1m", l1=holdfast.L1(via=via))
+            assert users.set(1, "Ann")
+            assert _l1_hits(users) > 0
+        assert admin.execute("ACL", "LOG") == []
+
+
+def _l1_hits(cache) -> int:
+    give_up = time.monotonic() + 0.5
+    while time.monotonic() < give_up and not cache.stats().l1_hits:
+        cache.get(1)
+        time.sleep(0.01)
+    return cache.stats().l1_hits
 
 
 def test_the_rights_on_the_page_are_enough_for_sentinel(own_sentinel_lab):

@@ -242,20 +242,23 @@ def test_after_the_end_of_a_relay_its_verbs_say_so_and_its_callers_are_reset(rel
 def test_a_forked_child_does_not_keep_the_doors_open(relay, echo):
     port = relay.open(0, echo.port)
     reader, writer = os.pipe()
+    told, tell = os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(tell, b"!")  # it has done what is done after a fork
         os.close(writer)
         os.read(reader, 1)  # lives until the parent has looked
         os._exit(0)
     try:
+        assert os.read(told, 1) == b"!"
         with call(port) as sock:
             assert says(sock)
         relay.close()
         with pytest.raises(ConnectionRefusedError):
             call(port)
     finally:
-        os.close(writer)
-        os.close(reader)
+        for one in (writer, reader, told, tell):
+            os.close(one)
         os.waitpid(child, 0)
 
 
