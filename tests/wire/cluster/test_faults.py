@@ -129,6 +129,7 @@ def test_back_and_forth(lab, flavour):
         for n, (old, new) in enumerate([(one, other), (other, one), (one, other), (other, one)]):
             fleet.client._hub.deliver("name", ("SET", key, n), lambda n=n: done.append(n))
             until(lambda n=n: done[-1:] == [n])
+            until(lambda new=new: new.info("replication")["role"] == "slave")  # a deposed one needs a moment
             lab.failover(new)
             lab.await_failover(old)
             fleet.now("INCR", key, retry="safe")  # it may be under way when its node is left
