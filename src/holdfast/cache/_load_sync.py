@@ -15,7 +15,7 @@ from zlib import crc32
 
 from holdfast import _signals as signals
 from holdfast._compat import Signal, monotonic
-from holdfast._values.envelope import GRACE_AT, HEADER, NEGATIVE, Envelope, unpack
+from holdfast._values.envelope import HEADER, NEGATIVE, Envelope, unpack
 from holdfast.cache import rules
 from holdfast.cache._fly_sync import Flying
 from holdfast.cache._store_sync import Store
@@ -129,7 +129,7 @@ class Loads(Flying):
         """Can the payload be read as it stands, and is it fresh? Anything else takes a second look."""
         if raw[:4] == shape.head:
             return True
-        return left is not None and raw[:4] == shape.graced and left > int.from_bytes(raw[GRACE_AT], "little")
+        return left is not None and raw[:4] == shape.graced and rules.is_fresh(raw, left)
 
     def glance(self, look: Lookup) -> Any:
         """The value in `look`, if it can be read as it stands and is fresh; MISSING: take a second look."""

@@ -88,7 +88,7 @@ class FromSource:
             return (self.load_many([key])).get(key, MISSING)
         if is_first:
             self._start(batch, where, within)
-        signal.wait(None)
+        signal.wait(None)  # as long as the source takes, as for a load that is not shared
         mine = CURRENT.get(None)
         if batch.load is not None and mine is not None:
             mine.ttl, mine.tags, mine.etag = batch.load.ttl, batch.load.tags, batch.load.etag
