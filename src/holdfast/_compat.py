@@ -15,12 +15,21 @@ import inspect
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 monotonic = time.monotonic
+
+if hasattr(time, "CLOCK_BOOTTIME"):
+
+    def boottime() -> float:
+        """Seconds on a clock that is never set and, unlike `monotonic`, goes on while the machine sleeps."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+else:
+    boottime = time.monotonic
 
 
 def sleep(delay: float) -> None:
@@ -104,6 +113,16 @@ def acurrent_task() -> asyncio.Task[Any] | None:
     return asyncio.current_task()
 
 
+def me() -> Hashable:
+    """Who calls: this thread."""
+    return threading.get_ident()
+
+
+def ame() -> Hashable:
+    """Who calls: this task."""
+    return asyncio.current_task()
+
+
 def is_async(function: Callable[..., Any]) -> bool:
     """Does calling `function` give something to await?"""
     called = inspect.unwrap(function)
@@ -124,6 +143,11 @@ class Signal:
         """Wake whoever waits, now or later; True, since a thread can always be woken."""
         self._event.set()
         return True
+
+    @property
+    def is_over(self) -> bool:
+        """Can nobody wait for it any more? A thread always can."""
+        return False
 
     def clear(self) -> None:
         """Forget earlier calls of `fire`."""
@@ -152,6 +176,11 @@ class ASignal:
                 raise
             return False
         return True
+
+    @property
+    def is_over(self) -> bool:
+        """Can nobody wait for it any more, since its event loop was closed?"""
+        return self._loop.is_closed()
 
     def clear(self) -> None:
         """Forget earlier calls of `fire`."""

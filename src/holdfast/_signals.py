@@ -183,6 +183,16 @@ class StaleRead(Signal):
     age: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseLost(Signal):
+    """What was held is not ours any more, because of `cause` (see LockLost), after `held` seconds."""
+
+    level = "error"
+    name: str
+    cause: str
+    held: float
+
+
 class Observer(Protocol):
     """Whoever wants to know. Called in any thread; must not block."""
 

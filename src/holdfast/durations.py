@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import timedelta
 from math import isfinite
@@ -43,12 +44,19 @@ def _parse(value: Duration, name: str) -> float:
     elif isinstance(value, int | float):
         return float(value)
     elif isinstance(value, str):
-        total, at = 0.0, 0
-        while found := _PART.match(value, at):
-            total += float(found[1]) * _UNITS[found[2]]
-            at = found.end()
-        if at and at == len(value):
+        total = _read(value)
+        if total is not None:
             return total
     raise ConfigurationError(
         f'{name}={value!r} is no duration; write seconds (2.5), a timedelta, or text such as "150ms", "10m"'
     )
+
+
+@functools.lru_cache(1024)
+def _read(text: str) -> float | None:
+    """Seconds in `text`; None if it is no duration."""
+    total, at = 0.0, 0
+    while found := _PART.match(text, at):
+        total += float(found[1]) * _UNITS[found[2]]
+        at = found.end()
+    return total if at and at == len(text) else None

@@ -10,13 +10,16 @@ The bases say what the caller can do, the leaves what happened:
      |   |   +- NotDurable                it has happened, but too few replicas have it   .confirmed .wanted
      |   +- Overloaded                    this process has enough loads under way
      |   +- Closed                        this client was closed
+     |   +- NoQuorum                      too few of several servers answered
      +- Refused                           the server said no                     .code
      |   +- OutOfMemory                   maxmemory is reached
      |   +- ReadOnly                      a replica, or writes are switched off
      |   +- NoPermission                  wrong password, or a right is missing
      +- LockError                         .name
-     |   +- LockTimeout (TimeoutError)    not acquired within the wait
-     |   +- LockLost                      no longer ours
+     |   +- LockTimeout (TimeoutError)    not acquired within the wait      .holder
+     |   |   +- TooSlow                   a quorum said yes, but too late
+     |   +- LockLost                      no longer ours                    .cause
+     |   +- FenceHistoryLost              nobody knows how far the fences had come
      +- ConflictError                     somebody changed it meanwhile          .expected .actual
      +- CodecError                        bytes that cannot be read or written   .reason
      +- OperationError
@@ -92,6 +95,10 @@ class Closed(Unavailable):
     """This client was closed; make a new one."""
 
 
+class NoQuorum(Unavailable):
+    """Too few of several independent servers gave an answer that counts."""
+
+
 class Refused(HoldfastError):
     """The server answered "no". `code` is the first word of its answer, for example `WRONGTYPE`."""
 
@@ -121,11 +128,33 @@ class LockError(HoldfastError):
 
 
 class LockTimeout(LockError, TimeoutError):
-    """The lock was not acquired within `wait`."""
+    """The lock was not acquired within `wait`; `holder` says who had it, as far as it is known."""
+
+    def __init__(self, message: str = "", *, name: str = "", holder: str = "") -> None:
+        super().__init__(message, name=name)
+        self.holder = holder
+
+
+class TooSlow(LockTimeout):
+    """A quorum of servers said yes, but it took so long that too little of the ttl was left."""
 
 
 class LockLost(LockError):
-    """The lease is no longer ours."""
+    """The lease is no longer ours. `cause` says why, in a word:
+
+    `expired` (its end passed before we looked: a paused process or machine), `unreachable` (no answer until
+    its end), `vanished` (nothing was there before its time: deleted, flushed, lost in a failover), `taken`
+    (somebody else has it), `max_hold`, `closed` (this client was closed), `forked` (we are the child of a
+    fork).
+    """
+
+    def __init__(self, message: str = "", *, name: str = "", cause: str = "") -> None:
+        super().__init__(message, name=name)
+        self.cause = cause
+
+
+class FenceHistoryLost(LockError):
+    """With `fence="strict"`: the server does not know any more how far the fences had come."""
 
 
 class ConflictError(HoldfastError):

@@ -234,6 +234,10 @@ class Hub:
         holder.found()
         return _Tracking()
 
+    def keep(self, keeping: object) -> None:
+        """No leases here."""
+        raise NotImplementedError
+
     def undelivered(self) -> int:
         """None."""
         return 0

@@ -64,9 +64,11 @@ class AsyncWire:
         observer: Observer,
         timeout: float,
         replicas: AsyncReplicaReads | None = None,
+        leases: AnyHub | None = None,
     ) -> None:
         self.keys = keys
         self.hub = hub
+        self.leases = leases or hub  # with a thread of its own: nothing may delay a renewal
         self.observer = observer
         self.timeout = timeout
         self.name = name
@@ -193,7 +195,7 @@ class AsyncWire:
         Raises: Unavailable, Unconfirmed, NotDurable, Refused, Closed, ConfigurationError.
         """
         deadline = monotonic() + (self.timeout if timeout is None else timeout)
-        command: Command = ("EVALSHA", script.digest, len(keys), *keys, *args)
+        command: Command = ("EVALSHA", script.digest, str(len(keys)), *keys, *args)
         if durability is not None:
             return await self._durably(command, script.retry, deadline, durability, script)
         trouble: Exception
@@ -212,13 +214,13 @@ class AsyncWire:
         """Lend a connection of its own; it speaks the transport's language (WireFailure, ReplyError)."""
         return self._transport.conversation(monotonic() + (self.timeout if timeout is None else timeout))
 
-    async def facts(self) -> server.ServerFacts:
+    async def facts(self, timeout: float | None = None) -> server.ServerFacts:
         """What this server is and can do, asked once.
 
         Raises: Unavailable, NoPermission, ConfigurationError if it is too old.
         """
         if self._shared.facts is None:
-            deadline = monotonic() + self.timeout
+            deadline = monotonic() + (self.timeout if timeout is None else timeout)
             questions: list[Command] = [("HELLO", "3"), ("INFO",), ("COMMAND", "INFO", *server.PROBED)]
             questions.append(("CONFIG", "GET", "save"))
             replies: list[Reply] = []

@@ -152,6 +152,11 @@ class RedisPy:
         return pool
 
 
+# The last two: `drop` took its socket or its parser away in the middle. Commands are packed before, so these
+# errors say nothing of them.
+_GONE = (RedisError, OSError, AttributeError, TypeError)
+
+
 class RedisPyAsked:
     """Requests that were sent."""
 
@@ -218,14 +223,14 @@ class RedisPyConversation:
         packed = b"".join(map(pack, commands))
         try:
             self._connection.send_packed_command([packed])
-        except (RedisError, OSError, AttributeError) as error:  # AttributeError: `drop` took its socket away
+        except _GONE as error:
             raise self._break(error) from error
 
     def receive(self, count: int, deadline: float) -> list[Reply]:
         """The next `count` replies. Raises: WireFailure."""
         try:
             return [self._read(deadline) for _ in range(count)]
-        except (RedisError, OSError, AttributeError) as error:
+        except _GONE as error:
             raise self._break(error) from error
 
     def _break(self, error: Exception) -> WireFailure:

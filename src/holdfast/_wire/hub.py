@@ -10,6 +10,8 @@ Promise
   (connection lost, renewed, refused) it fires as well. A dead link is noticed within `2 * interval`. Firing
   for no reason is allowed, so a waiter always looks for itself.
 * A holder of tracked keys is told of every change of them, or that nothing is heard (`hub_tracking`).
+* A lease is renewed until it is closed, or said to be lost (`hub_keeping`). A client has a hub of its own for
+  that, so that nothing of the others' can delay it.
 * A delivered command is executed at least once, however often the server restarts meanwhile, unless the
   process ends first, the server refuses for good, or a later command of the same name takes its place.
 
@@ -27,11 +29,9 @@ is reported and costs the connections, not the thread.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import selectors
-import socket
 import threading
 import weakref
 from collections.abc import Callable, Hashable
@@ -39,6 +39,9 @@ from dataclasses import dataclass
 
 from holdfast import _signals
 from holdfast._compat import monotonic, sleep
+from holdfast._wire.hub_bell import Bell
+from holdfast._wire.hub_keeper import Keeper
+from holdfast._wire.hub_keeping import Keeping, Keepings
 from holdfast._wire.hub_ledger import Holder, Kept, Outbox, Waker, Watch, Watches
 from holdfast._wire.hub_line import NEVER, Connection, Courier, Desk, Ear, Here, Line, Router
 from holdfast._wire.hub_tracking import Tracker, Tracking, Trackings
@@ -51,6 +54,7 @@ __all__ = ["CommandDropped", "Connection", "Hub", "HubStumbled", "Watch"]
 log = logging.getLogger("holdfast.hub")
 
 GRACE = 0.5  # seconds beyond `drain` that close() waits for a thread stuck in a system call
+LONGEST = 3600.0  # seconds of sleep
 STUMBLE = 0.05  # seconds of rest after an unexpected error
 # No epoll: its kernel object would be shared with the child of a fork.
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
@@ -93,12 +97,16 @@ class Hub:
         linger: float = 1.0,
         connect_timeout: float = 2.0,
         router: Router | None = None,
+        name: str = "holdfast-hub",
     ) -> None:
-        self._settings = _Settings(connect, observer, server, interval, connect_timeout, router or Here())
+        self._settings = _Settings(
+            connect, observer, server, interval, connect_timeout, router or Here(), name
+        )
         self._linger = linger
         self._watches = Watches(linger, self._settings.stumbled)
         self._outbox = Outbox()
         self._trackings = Trackings()
+        self._keepings = Keepings()
         self._crew: _Crew | None = None
         self._fired: weakref.finalize[..., Hub] | None = None
         self._closed = False
@@ -137,6 +145,16 @@ class Hub:
         """
         self.take_over(Kept(name, command, done))
 
+    def keep(self, keeping: Keeping) -> None:
+        """Renew the lease `keeping` until it is closed or lost. Raises: Closed, Unavailable."""
+        crew = self._at_work()
+        if self._keepings.add(keeping):
+            crew.bell.ring()
+
+    def keepings(self) -> list[Keeping]:
+        """The leases that are renewed here."""
+        return self._keepings.all()
+
     def take_over(self, kept: Kept) -> None:
         """Deliver what another hub had kept. Raises: Closed."""
         crew = self._at_work()
@@ -171,6 +189,7 @@ class Hub:
             crew = self._crew
         self._watches.lost()
         self._trackings.lost()
+        self._keepings.abandon("closed")
         if crew is not None:
             crew.leave_by(monotonic() + drain)
             if crew.thread is not threading.current_thread():
@@ -190,7 +209,7 @@ class Hub:
             return self._crew
 
     def _hire(self) -> None:
-        crew = _Crew(self._settings, self._watches, self._outbox, self._trackings)
+        crew = _Crew(self._settings, self._watches, self._outbox, self._trackings, self._keepings)
         try:
             crew.thread.start()
         except RuntimeError as error:
@@ -211,6 +230,7 @@ class Hub:
         self._watches = Watches(self._linger, self._settings.stumbled)  # who waited is in the parent
         self._outbox.all_again()
         self._trackings.lost()
+        self._keepings.abandon("forked")  # they are the parent's
         if (len(self._outbox) or len(self._trackings)) and not self._closed:
             self._at_work()
 
@@ -225,6 +245,7 @@ class _Settings:
     interval: float
     connect_timeout: float
     router: Router
+    name: str
 
     def line(self) -> Line:
         """A connection-to-be."""
@@ -255,38 +276,17 @@ class _Settings:
             self.report(CommandDropped(server=self.server, command=command, cause=refusal))
 
 
-class _Bell:
-    """Wakes the thread out of poll; ringing twice is as good as once."""
-
-    def __init__(self) -> None:
-        self.listener, self._button = socket.socketpair()
-        self.listener.setblocking(False)
-        self._button.setblocking(False)
-        self._rung = False
-
-    def ring(self) -> None:
-        """Wake the thread, now or when it next would sleep."""
-        if not self._rung:
-            self._rung = True
-            with contextlib.suppress(OSError):  # the thread has left
-                self._button.send(b"\0")
-
-    def hush(self) -> None:
-        """Called by the thread before it looks at the books, so that no later ring is lost."""
-        with contextlib.suppress(OSError):
-            self.listener.recv(4096)
-        self._rung = False
-
-    def close(self) -> None:
-        """No more ringing."""
-        self.listener.close()
-        self._button.close()
-
-
 class _Crew:
     """The thread and what only it touches."""
 
-    def __init__(self, settings: _Settings, watches: Watches, outbox: Outbox, trackings: Trackings) -> None:
+    def __init__(
+        self,
+        settings: _Settings,
+        watches: Watches,
+        outbox: Outbox,
+        trackings: Trackings,
+        keepings: Keepings,
+    ) -> None:
         self._settings = settings
         self._watches = watches
         self._outbox = outbox
@@ -297,9 +297,11 @@ class _Crew:
         self._ear = Ear(settings.line(), *told, watches, settings.interval)
         self._courier = Courier(settings.line(), *told, outbox, settings.settled)
         self._tracker = Tracker(settings.line(), *told, trackings)
-        self._desks: tuple[Desk, ...] = (self._ear, self._courier, self._tracker)
-        self.bell = _Bell()
-        self.thread = threading.Thread(target=self._run, name="holdfast-hub", daemon=True)
+        self._keeper = Keeper(settings.line(), *told, keepings)
+        self._keepings = keepings
+        self._desks: tuple[Desk, ...] = (self._ear, self._courier, self._tracker, self._keeper)
+        self.bell = Bell()
+        self.thread = threading.Thread(target=self._run, name=settings.name, daemon=True)
 
     def leave_by(self, deadline: float) -> None:
         """Go as soon as the outbox is empty, at `deadline` (monotonic) at the latest."""
@@ -325,6 +327,7 @@ class _Crew:
             self.abandon()
             self._trackings.lost()
             self._watches.lost()  # whatever the reason: nobody shall sleep through the end
+            self._keepings.abandon("closed")
             self._outbox.all_again()
 
     def _turn(self) -> bool:
@@ -353,6 +356,7 @@ class _Crew:
         if leave_by < NEVER:
             self._ear.line.drop()
             self._tracker.line.drop()
+            self._keeper.line.drop()
             return min(self._courier.work(leave_by), leave_by)
         return min(desk.work(NEVER) for desk in self._desks)
 
@@ -362,7 +366,8 @@ class _Crew:
             for desk in self._desks:
                 if desk.line.connection is not None:
                     selector.register(desk.line.connection, selectors.EVENT_READ)
-            selector.select(None if until == NEVER else max(0.0, until - monotonic()))
+            # Poll counts in milliseconds of 32 bits; whoever has nothing to do for days looks in between.
+            selector.select(None if until == NEVER else max(0.0, min(LONGEST, until - monotonic())))
 
 
 _HUBS: weakref.WeakSet[Hub] = weakref.WeakSet()

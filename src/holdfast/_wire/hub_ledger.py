@@ -10,12 +10,15 @@ import enum
 import itertools
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from holdfast._compat import monotonic
 from holdfast._wire.connection import pack
 from holdfast._wire.mutex import MUTEX
 from holdfast._wire.transport import Command
+
+if TYPE_CHECKING:
+    from holdfast._wire.hub_keeping import Keeping
 
 
 class Waker(Protocol):
@@ -83,6 +86,9 @@ class AnyHub(Protocol):
 
     def deliver(self, name: Hashable, command: Command, done: Callable[[], object]) -> None:
         """Run the idempotent `command` until it is confirmed; then call `done`. Raises: Closed."""
+
+    def keep(self, keeping: Keeping) -> None:
+        """Renew a lease until it is closed or lost. Raises: Closed, Unavailable."""
 
     def undelivered(self) -> int:
         """Commands not confirmed yet."""

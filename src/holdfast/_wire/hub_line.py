@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from holdfast import _signals
 from holdfast._compat import monotonic
@@ -21,6 +21,9 @@ from holdfast._wire.connection import pack
 from holdfast._wire.hub_ledger import Channel, Kept, Outbox, State, Watches
 from holdfast._wire.transport import Reply, ReplyError, WireFailure
 from holdfast.errors import OutOfMemory, ReadOnly, Unavailable
+
+if TYPE_CHECKING:
+    from holdfast._wire.hub_keeping import Keeping
 
 T = TypeVar("T")
 
@@ -53,6 +56,9 @@ class Router(Protocol):
         else takes care of it now.
         """
 
+    def rehouse(self, keeping: Keeping, message: str) -> None:
+        """The server said with `message` (MOVED, ASK) that the keys of a lease are not here."""
+
 
 class Doubtful(Protocol):
     """An endpoint, as far as the hub needs it."""
@@ -78,6 +84,9 @@ class Here:
     def reroute(self, kept: Kept, message: str) -> bool:  # noqa: ARG002 (a Router's)
         """There is no other place for a command."""
         return False
+
+    def rehouse(self, keeping: Keeping, message: str) -> None:
+        """There is no other place for a lease."""
 
 
 class Connection(Protocol):
@@ -108,7 +117,7 @@ class Line:
         self, connect: Callable[[float], Connection], *, interval: float, connect_timeout: float
     ) -> None:
         self._connect = connect
-        self._interval = interval
+        self.interval = interval
         self._connect_timeout = connect_timeout
         self._failures = 0
         self._debts: deque[tuple[Any, float]] = deque()  # whose answer is awaited, since when
@@ -132,7 +141,7 @@ class Line:
         assert self.connection is not None
         now = monotonic()
         self._debts.extend((owner, now) for owner, _ in questions)
-        self.connection.send(b"".join(packed for _, packed in questions), self._interval)
+        self.connection.send(b"".join(packed for _, packed in questions), self.interval)
 
     def receive(self) -> Iterator[Reply]:
         """What has arrived. Raises: WireFailure."""
@@ -157,9 +166,9 @@ class Line:
         """When the oldest answer is overdue. Raises: WireFailure if that has passed."""
         if not self._debts:
             return NEVER
-        deadline = self._debts[0][1] + self._interval
+        deadline = self._debts[0][1] + self.interval
         if deadline <= monotonic():
-            raise WireFailure(f"no answer within {self._interval:.3g} s", sent=True)
+            raise WireFailure(f"no answer within {self.interval:.3g} s", sent=True)
         return deadline
 
     def rest(self) -> None:

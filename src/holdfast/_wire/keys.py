@@ -1,4 +1,4 @@
-"""Every key: `<namespace>:1:<room>:<name>:{<tag>}<part>`. Pure.
+"""Every key: `<namespace>:1:<room>:<name>:{<tag>}<part>`; where the tag is the name, it stands alone. Pure.
 
 The tag decides the slot in a Cluster, so every key of one entry carries the same one. Escaping is injective:
 two different (room, name, tag, part) never share a key. In a tag only `%`, `{`, `}`, blanks and controls are
@@ -52,6 +52,10 @@ class Keys:
     def make_escaped(self, room: str, name: str, tag: str, part: str = "") -> str:
         """As `make`, for a tag that is escaped already (typed keys start with a bare `%`)."""
         return f"{self._prefix}{room}:{escape_name(name)}:{{{tag}}}{part}"
+
+    def tagged(self, room: str, tag: str, part: str = "") -> str:
+        """The key of a room whose entries are named by their tag alone: `<namespace>:1:lock:{order:1024}`."""
+        return f"{self._prefix}{room}:{{{escape_tag(tag)}}}{part}"
 
     def prefix(self, room: str, name: str) -> str:
         """What every key of `room`'s `name` starts with, the `{` of the tag included."""

@@ -15,7 +15,7 @@ import functools
 import hashlib
 import importlib.resources
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from holdfast.errors import ConfigurationError
@@ -35,6 +35,10 @@ class Script:
     text: str
     digest: str
     retry: Retry
+
+    def once(self) -> Script:
+        """The same, but not repeated by the wire: for a caller who has to know of stray requests."""
+        return self if self.retry == "never" else _once(self)
 
     @staticmethod
     @functools.cache
@@ -60,3 +64,8 @@ class Script:
             )
         digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         return Script(name, text, digest, cast(Retry, found[1]))
+
+
+@functools.cache
+def _once(script: Script) -> Script:
+    return replace(script, retry="never")

@@ -21,6 +21,7 @@ from holdfast._wire.cluster.atlas import Atlas, NodeEndpoint
 from holdfast._wire.cluster.layout import Address
 from holdfast._wire.cluster.tracking import ClusterTracking
 from holdfast._wire.hub import Hub, Watch
+from holdfast._wire.hub_keeping import Keeping
 from holdfast._wire.hub_ledger import Holder, Kept, Waker
 from holdfast._wire.hub_line import Router
 from holdfast._wire.mutex import MUTEX
@@ -157,6 +158,44 @@ class ClusterHub:
             )
         self._hand_over(Kept(name, command, done))
 
+    def keep(self, keeping: Keeping) -> None:
+        """Renew the lease `keeping`, wherever its keys are, until it is closed or lost. Raises: Closed."""
+        if self._closed:
+            raise Closed("this client was closed; make a new one")
+        self._house(keeping)
+
+    def _house(self, keeping: Keeping, to: Address | None = None) -> None:
+        """Have it renewed by the node of its keys, or the one at `to`; where none is known, by any: it is
+        watched to its end, and the node says where it is.
+        """
+        layout = self._atlas.layout
+        # One without keys is not renewed, only watched to its end: any node's thread will do.
+        address = to or (self._serving(slots.slot_of(keeping.keys[0])) if keeping.keys else None)
+        if address is None and layout is not None:
+            address = next(iter(layout.primaries), None)
+        if address is None:
+            keeping.lose("unreachable")
+            return
+        keeping.move_to(self._hub(address)[1])
+
+    def rehouse(self, keeping: Keeping, message: str, asked: NodeEndpoint) -> None:
+        """The node `asked` says that the keys of a lease are elsewhere."""
+        target = asked.target
+        found = None if target is None else slots.redirection(message, (target.host, target.port))
+        if found is not None:
+            moved, slot, to = found
+            keeping.asking = not moved
+            if moved:
+                self._atlas.moved(slot, to)
+            self._house_if_possible(keeping, to)
+
+    def _house_if_possible(self, keeping: Keeping, to: Address | None = None) -> None:
+        """As `_house`; where that cannot be, it is lost."""
+        try:
+            self._house(keeping, to)
+        except HoldfastError:  # closed, or no thread can be started
+            keeping.lose("closed" if self._closed else "unreachable")
+
     def undelivered(self) -> int:
         """Commands not confirmed yet."""
         with MUTEX:
@@ -206,11 +245,17 @@ class ClusterHub:
         for hub in leaving:  # once nobody refers to it, its thread ends
             for kept in hub.kept():
                 self._move(kept, hub)
+            for keeping in hub.keepings():
+                self._house_if_possible(keeping)
         for address, (_, hub) in staying:
             for kept in hub.kept():
                 # Where a slot is taken over, the table does not lead: the node says if it is not there.
                 if not kept.asking and self._address(kept) not in {address, None}:
                     self._move(kept, hub)
+            for keeping in hub.keepings():
+                serving = self._serving(slots.slot_of(keeping.keys[0])) if keeping.keys else None
+                if not keeping.asking and serving not in {address, None}:
+                    self._house_if_possible(keeping)
         for kept in homeless:
             self._hand_over(kept)
         with MUTEX:
@@ -331,6 +376,12 @@ class _Node:
         """The keys of `kept` are elsewhere: True if somebody else takes care of it now."""
         hub = self._hub()
         return hub is not None and hub.redirect(kept, message, self._endpoint)
+
+    def rehouse(self, keeping: Keeping, message: str) -> None:
+        """The keys of a lease are elsewhere."""
+        hub = self._hub()
+        if hub is not None:
+            hub.rehouse(keeping, message, self._endpoint)
 
 
 _HUBS: weakref.WeakSet[ClusterHub] = weakref.WeakSet()
