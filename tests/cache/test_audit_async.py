@@ -11,9 +11,9 @@ import pytest
 from holdfast import L1, MISSING, AsyncHoldfast, current_load
 from holdfast import _signals as signals
 from holdfast._compat import ASignal, asleep, monotonic
+from holdfast._coord.naming import text
 from holdfast.cache._audit_async import AT_ONCE, AsyncAuditor
 from holdfast.cache.auditing import Outcome
-from holdfast.cache.keys import text
 
 DELAY = 0.08
 

@@ -11,9 +11,9 @@ import pytest
 from holdfast import L1, MISSING, Holdfast, current_load
 from holdfast import _signals as signals
 from holdfast._compat import Signal, sleep, monotonic
+from holdfast._coord.naming import text
 from holdfast.cache._audit_sync import AT_ONCE, Auditor
 from holdfast.cache.auditing import Outcome
-from holdfast.cache.keys import text
 
 DELAY = 0.08
 

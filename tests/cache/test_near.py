@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast._coord.naming import text
 from holdfast._wire.keys import Keys, escape_name
 from holdfast.cache.behind.journal import Layout
-from holdfast.cache.keys import text
 from holdfast.cache.near import CHECKS, Cell, Copy, Near, Ticket
 from holdfast.cache.options import L1
 from holdfast.cache.stats import Counters

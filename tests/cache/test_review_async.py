@@ -18,8 +18,8 @@ from holdfast import (
     current_load,
 )
 from holdfast._compat import ASignal
+from holdfast._coord.naming import text
 from holdfast.cache import _source_async
-from holdfast.cache.keys import text
 from tests.cache.crowd import AsyncCrowd
 from tests.cache.test_bulk_async import AsyncRows, rows
 from tests.cache.test_cache_async import AsyncCounting, AsyncTable

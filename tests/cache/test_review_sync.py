@@ -18,8 +18,8 @@ from holdfast import (
     current_load,
 )
 from holdfast._compat import Signal
+from holdfast._coord.naming import text
 from holdfast.cache import _source_sync
-from holdfast.cache.keys import text
 from tests.cache.crowd import Crowd
 from tests.cache.test_bulk_sync import Rows, rows
 from tests.cache.test_cache_sync import Counting, Table

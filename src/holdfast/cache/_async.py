@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
+from holdfast._coord.naming import Key, text
 from holdfast._wire._async import AsyncWire
 from holdfast.cache import rules
 from holdfast.cache import tags as tagging
@@ -31,7 +32,6 @@ from holdfast.cache.entry import (
     R,
 )
 from holdfast.cache.flavour import AsyncFlavour
-from holdfast.cache.keys import Key, text
 from holdfast.cache.lookup import Lookup
 from holdfast.cache.options import CacheOptions
 from holdfast.cache.rules import check_version

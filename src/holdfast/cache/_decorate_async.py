@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, TypeVar, overload
 
 from holdfast._compat import agather
+from holdfast._coord.naming import Template, text
 from holdfast.cache.entry import MISSING, AsyncFunction, Entry, Missing, P, R
 from holdfast.cache.flavour import AsyncFlavour
-from holdfast.cache.keys import Template, text
 from holdfast.cache.shape import Shape
 from holdfast.cache.tags import TagTemplates, check
 from holdfast.cache.wanted import Wanted, distinct

@@ -8,12 +8,12 @@ from contextlib import nullcontext
 from typing import Any
 
 from holdfast._compat import ASignal, ascope, asleep, aspawn
+from holdfast._coord.naming import text
 from holdfast._wire.mutex import MUTEX
 from holdfast.cache.behind._async import AsyncWriteBehind
 from holdfast.cache.behind.rules import NOTHING
 from holdfast.cache.entry import MISSING, AsyncLoader
 from holdfast.cache.flight import refresh_after_fork
-from holdfast.cache.keys import text
 from holdfast.cache.loading import CURRENT, Load
 from holdfast.cache.options import CacheOptions
 from holdfast.durations import optional_seconds

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Iterable
 from typing import Any, Generic, Protocol, TypeVar, overload
 
+from holdfast._coord.naming import Key, text
 from holdfast.cache._async import AsyncCache
 from holdfast.cache._decorate_async import AsyncCachedFunction
 from holdfast.cache.entry import MISSING, AsyncLoader, Missing, P
 from holdfast.cache.flavour import AsyncFlavour
-from holdfast.cache.keys import Key, text
 from holdfast.cache.loading import CURRENT, Load
 from holdfast.cache.tags import check
 from holdfast.contrib.ledger import KEY, TAG, Wanted, by_cache

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Iterable
 from typing import Any, Generic, Protocol, TypeVar, overload
 
+from holdfast._coord.naming import Key, text
 from holdfast.cache._sync import Cache
 from holdfast.cache._decorate_sync import CachedFunction
 from holdfast.cache.entry import MISSING, Loader, Missing, P
 from holdfast.cache.flavour import Flavour
-from holdfast.cache.keys import Key, text
 from holdfast.cache.loading import CURRENT, Load
 from holdfast.cache.tags import check
 from holdfast.contrib.ledger import KEY, TAG, Wanted, by_cache

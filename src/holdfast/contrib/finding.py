@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from holdfast._coord.naming import text
 from holdfast.cache._async import AsyncCache
 from holdfast.cache._decorate_async import AsyncCachedFunction
 from holdfast.cache._decorate_sync import CachedFunction
 from holdfast.cache._sync import Cache
-from holdfast.cache.keys import text
 from holdfast.cache.tags import check
 from holdfast.contrib.ledger import KEY, Wanted
 from holdfast.errors import ConfigurationError

@@ -13,12 +13,12 @@ import pytest
 
 from holdfast import MISSING, Holdfast, Closed, Overloaded
 from holdfast._compat import sleep, monotonic
+from holdfast._coord.naming import text
 from holdfast.cache.behind import rules
 from holdfast.cache.behind._sync import WriteBehind
 from holdfast.cache.behind._crew_sync import Crew
 from holdfast.cache.behind.options import Backlog, Behind, NotFlushed
 from holdfast.cache.behind.rules import NOTHING
-from holdfast.cache.keys import text
 from tests.cache.behind.world import LONG, Memory, Watcher, envelope, read
 from tests.cache.crowd import Crowd
 

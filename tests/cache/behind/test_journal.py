@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast import ConfigurationError, Overloaded, Unavailable
+from holdfast._coord.naming import text
 from holdfast._wire.keys import Keys
 from holdfast.cache.behind import journal, rules
 from holdfast.cache.behind.flavour import AsyncBackground
@@ -21,7 +22,6 @@ from holdfast.cache.behind.hold import Closing, Hold, Pace
 from holdfast.cache.behind.journal import Layout
 from holdfast.cache.behind.options import Behind, NotFlushed
 from holdfast.cache.behind.rules import Blame, Evidence
-from holdfast.cache.keys import text
 from holdfast.errors import CodecError
 
 

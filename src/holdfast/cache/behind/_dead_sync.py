@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+from holdfast._coord.naming import Key, text
 from holdfast.cache.behind import rules
 from holdfast.cache.behind._desk_sync import Desk
 from holdfast.cache.behind.journal import buried, record
 from holdfast.cache.behind.options import DeadLetter
 from holdfast.cache.entry import MISSING
-from holdfast.cache.keys import Key, text
 from holdfast.errors import CodecError
 
 PAGE = 200

@@ -41,7 +41,7 @@ def declare(cache: argparse.ArgumentParser) -> None:
     def add(name: str, module: str, help: str, *, server: bool = True) -> argparse.ArgumentParser:
         parser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
         if server:
-            _server(parser)
+            add_server(parser)
         parser.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
         parser.set_defaults(run=_runner(module), action=name)
         return parser
@@ -69,7 +69,8 @@ def declare(cache: argparse.ArgumentParser) -> None:
     )
 
 
-def _server(parser: argparse.ArgumentParser) -> None:
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """Say where the server is."""
     where = parser.add_argument_group("where")
     where.add_argument("--url", help="of the server (default: of the config file, or HOLDFAST_URL)")
     where.add_argument("--namespace", help="what all keys start with (default: holdfast)")
@@ -78,11 +79,11 @@ def _server(parser: argparse.ArgumentParser) -> None:
 
 def _bounds(parser: argparse.ArgumentParser, sample: int | None = None) -> None:
     parser.add_argument(
-        "--limit", type=_whole, default=10_000, metavar="N", help="keys to find at most (default: 10,000)"
+        "--limit", type=whole, default=10_000, metavar="N", help="keys to find at most (default: 10,000)"
     )
     if sample is not None:
         parser.add_argument(
-            "--sample", type=_whole, default=sample, metavar="N",
+            "--sample", type=whole, default=sample, metavar="N",
             help=f"entries to look at more closely, at random (default: {sample})",
         )  # fmt: skip
 
@@ -117,14 +118,15 @@ def _audit(parser: argparse.ArgumentParser) -> None:
     _bounds(parser, sample=200)
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """The number that `text` says, at least 1."""
     number = int(text)
     if number < 1:
         raise ValueError
     return number
 
 
-_whole.__name__ = "whole number, at least 1,"  # what argparse says it wanted
+whole.__name__ = "whole number, at least 1,"  # what argparse says it wanted
 
 
 def _runner(module: str) -> Callable[[argparse.Namespace], int]:

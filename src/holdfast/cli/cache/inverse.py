@@ -1,6 +1,6 @@
 """From the text of a key back to the key, and from a function's key back to its arguments. Pure.
 
-The way there is cache/keys.py. Enum members and named tuples have no way back, since their classes are not
+The way there is _coord/naming.py. Enum members and named tuples have no way back, since their classes are not
 known here. What comes back is made into a text once more and must be the same: so nothing is ever guessed.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
 
-from holdfast.cache.keys import LONGEST, Template, _parse, text
+from holdfast._coord.naming import LONGEST, Template, _parse, text
 from holdfast.cli.cache.walk import plain
 from holdfast.errors import ConfigurationError
 

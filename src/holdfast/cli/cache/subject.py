@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from holdfast import MISSING, AsyncCache, Cache
 from holdfast._compat import agather
+from holdfast._coord.naming import text
 from holdfast.cache._audit_async import AsyncAuditor
 from holdfast.cache._audit_sync import Auditor
 from holdfast.cache._decorate_async import AsyncCachedFunction
 from holdfast.cache._decorate_sync import CachedFunction
-from holdfast.cache.keys import text
 from holdfast.cache.shape import Shape
 from holdfast.cli.cache import inverse
 from holdfast.cli.cache.walk import pages, plain

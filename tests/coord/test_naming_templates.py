@@ -12,8 +12,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from holdfast._coord.naming import Template, text
 from holdfast._wire.keys import escape_tag
-from holdfast.cache.keys import Template, text
 from holdfast.errors import ConfigurationError
 from tests.cache.any_key import Colour, Fruit, Markup, Size, identity, keys, lookalikes, nasty
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from holdfast._coord.naming import text
 from holdfast._wire.keys import Keys, escape_tag
-from holdfast.cache.keys import text
 from holdfast.errors import ConfigurationError
 from tests.cache.any_key import Colour, Fruit, Markup, Pair, Point, Right, Size, identity, keys, nasty
 
