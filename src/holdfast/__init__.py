@@ -30,18 +30,74 @@ _HOMES = {
     "holdfast.cache.loading": ("Load", "current_load"),
     "holdfast.cache.options": ("AsyncSource", "L1", "Source"),
     "holdfast.cache.stats": ("CacheStats",),
+    "holdfast.locks._lock_async": ("AsyncLock",),
+    "holdfast.locks._lock_sync": ("Lock",),
+    "holdfast.locks._lease_async": ("AsyncLease",),
+    "holdfast.locks._lease_sync": ("Lease",),
+    "holdfast.locks.holder": ("Holder",),
+    "holdfast.locks.stats": ("LockStats",),
+    "holdfast.locks.register._async": ("AsyncFencedRegister",),
+    "holdfast.locks.register._sync": ("FencedRegister",),
+    "holdfast.locks.register.rules": ("Fenced",),
+    "holdfast.operations._async": ("AsyncOperations",),
+    "holdfast.operations._sync": ("Operations",),
+    "holdfast.operations._operation_async": ("AsyncOperation",),
+    "holdfast.operations._operation_sync": ("Operation",),
+    "holdfast.operations._decorate_async": ("AsyncIdempotentFunction",),
+    "holdfast.operations._decorate_sync": ("IdempotentFunction",),
+    "holdfast.operations.options": (
+        "OperationLost",
+        "OperationStatus",
+        "OperationsBacklog",
+        "OperationsStats",
+    ),
+    "holdfast.operations.current": ("current_operation",),
+    "holdfast.locks.multilock._async": ("AsyncMultiLock",),
+    "holdfast.locks.multilock._sync": ("MultiLock",),
+    "holdfast.locks.multilock._lease_async": ("AsyncMultiLease",),
+    "holdfast.locks.multilock._lease_sync": ("MultiLease",),
+    "holdfast.locks.leader._async": ("AsyncLeader",),
+    "holdfast.locks.leader._sync": ("Leader",),
+    "holdfast.locks.leader._term_async": ("AsyncTerm",),
+    "holdfast.locks.leader._term_sync": ("Term",),
+    "holdfast.locks.leader._observe_async": ("AsyncObservation",),
+    "holdfast.locks.leader._observe_sync": ("Observation",),
+    "holdfast.locks.rwlock._async": (
+        "AsyncRwLock",
+        "AsyncRwSide",
+    ),
+    "holdfast.locks.rwlock._sync": (
+        "RwLock",
+        "RwSide",
+    ),
+    "holdfast.locks.rwlock.rules": ("Occupancy",),
+    "holdfast.locks.semaphore._async": ("AsyncSemaphore",),
+    "holdfast.locks.semaphore._sync": ("Semaphore",),
+    "holdfast.locks.semaphore.rules": ("Permits",),
+    "holdfast.locks.latch._async": ("AsyncLatch",),
+    "holdfast.locks.latch._sync": ("Latch",),
+    "holdfast.locks.latch.rules": ("LatchState",),
+    "holdfast.locks.redlock._async": ("AsyncRedlock",),
+    "holdfast.locks.redlock._sync": ("Redlock",),
+    "holdfast.locks.redlock._lease_async": ("AsyncRedlockLease",),
+    "holdfast.locks.redlock._lease_sync": ("RedlockLease",),
+    "holdfast.locks.redlock.options": ("RedlockNode",),
+    "holdfast.operations._sweep_async": ("AsyncWatcher",),
+    "holdfast.operations._sweep_sync": ("Watcher",),
     "holdfast.errors": (
         "AlreadyDone",
         "Closed",
         "CodecError",
         "ConfigurationError",
         "ConflictError",
+        "FenceHistoryLost",
         "HoldfastError",
         "LoadTimeout",
         "LockError",
         "LockLost",
         "LockTimeout",
         "NoPermission",
+        "NoQuorum",
         "NotDurable",
         "NotSettled",
         "OperationBusy",
@@ -51,6 +107,7 @@ _HOMES = {
         "Overloaded",
         "ReadOnly",
         "Refused",
+        "TooSlow",
         "Unavailable",
         "Unconfirmed",
         "UnsafeServer",
@@ -64,9 +121,27 @@ __all__ = [
     "AsyncBoundScript",
     "AsyncCache",
     "AsyncCachedFunction",
+    "AsyncFencedRegister",
     "AsyncHoldfast",
+    "AsyncIdempotentFunction",
+    "AsyncLatch",
+    "AsyncLeader",
+    "AsyncLease",
+    "AsyncLock",
+    "AsyncMultiLease",
+    "AsyncMultiLock",
+    "AsyncObservation",
+    "AsyncOperation",
+    "AsyncOperations",
+    "AsyncRedlock",
+    "AsyncRedlockLease",
+    "AsyncRwLock",
+    "AsyncRwSide",
+    "AsyncSemaphore",
     "AsyncSource",
+    "AsyncTerm",
     "AsyncTransaction",
+    "AsyncWatcher",
     "Backlog",
     "Behind",
     "BoundScript",
@@ -79,36 +154,69 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "current_load",
+    "current_operation",
     "DeadLetter",
     "Durability",
     "Entry",
+    "Fenced",
+    "FencedRegister",
+    "FenceHistoryLost",
+    "Holder",
     "Holdfast",
     "HoldfastError",
+    "IdempotentFunction",
     "L1",
+    "Latch",
+    "LatchState",
+    "Leader",
+    "Lease",
     "Load",
     "LoadTimeout",
+    "Lock",
     "LockError",
     "LockLost",
+    "LockStats",
     "LockTimeout",
-    "MISSING",
     "Missing",
+    "MISSING",
+    "MultiLease",
+    "MultiLock",
     "NoPermission",
+    "NoQuorum",
     "NotDurable",
     "NotFlushed",
     "NotSettled",
+    "Observation",
+    "Occupancy",
+    "Operation",
     "OperationBusy",
     "OperationDead",
     "OperationError",
+    "OperationLost",
+    "Operations",
+    "OperationsBacklog",
+    "OperationsStats",
+    "OperationStatus",
     "OutOfMemory",
     "Overloaded",
+    "Permits",
     "ReadOnly",
+    "Redlock",
+    "RedlockLease",
+    "RedlockNode",
     "Refused",
+    "RwLock",
+    "RwSide",
+    "Semaphore",
     "Source",
+    "Term",
     "Tls",
+    "TooSlow",
     "Transaction",
     "Unavailable",
     "Unconfirmed",
     "UnsafeServer",
+    "Watcher",
 ]
 
 if TYPE_CHECKING:
@@ -143,12 +251,14 @@ if TYPE_CHECKING:
     from holdfast.errors import CodecError as CodecError
     from holdfast.errors import ConfigurationError as ConfigurationError
     from holdfast.errors import ConflictError as ConflictError
+    from holdfast.errors import FenceHistoryLost as FenceHistoryLost
     from holdfast.errors import HoldfastError as HoldfastError
     from holdfast.errors import LoadTimeout as LoadTimeout
     from holdfast.errors import LockError as LockError
     from holdfast.errors import LockLost as LockLost
     from holdfast.errors import LockTimeout as LockTimeout
     from holdfast.errors import NoPermission as NoPermission
+    from holdfast.errors import NoQuorum as NoQuorum
     from holdfast.errors import NotDurable as NotDurable
     from holdfast.errors import NotSettled as NotSettled
     from holdfast.errors import OperationBusy as OperationBusy
@@ -158,9 +268,58 @@ if TYPE_CHECKING:
     from holdfast.errors import Overloaded as Overloaded
     from holdfast.errors import ReadOnly as ReadOnly
     from holdfast.errors import Refused as Refused
+    from holdfast.errors import TooSlow as TooSlow
     from holdfast.errors import Unavailable as Unavailable
     from holdfast.errors import Unconfirmed as Unconfirmed
     from holdfast.errors import UnsafeServer as UnsafeServer
+    from holdfast.locks._lease_async import AsyncLease as AsyncLease
+    from holdfast.locks._lease_sync import Lease as Lease
+    from holdfast.locks._lock_async import AsyncLock as AsyncLock
+    from holdfast.locks._lock_sync import Lock as Lock
+    from holdfast.locks.holder import Holder as Holder
+    from holdfast.locks.latch._async import AsyncLatch as AsyncLatch
+    from holdfast.locks.latch._sync import Latch as Latch
+    from holdfast.locks.latch.rules import LatchState as LatchState
+    from holdfast.locks.leader._async import AsyncLeader as AsyncLeader
+    from holdfast.locks.leader._observe_async import AsyncObservation as AsyncObservation
+    from holdfast.locks.leader._observe_sync import Observation as Observation
+    from holdfast.locks.leader._sync import Leader as Leader
+    from holdfast.locks.leader._term_async import AsyncTerm as AsyncTerm
+    from holdfast.locks.leader._term_sync import Term as Term
+    from holdfast.locks.multilock._async import AsyncMultiLock as AsyncMultiLock
+    from holdfast.locks.multilock._lease_async import AsyncMultiLease as AsyncMultiLease
+    from holdfast.locks.multilock._lease_sync import MultiLease as MultiLease
+    from holdfast.locks.multilock._sync import MultiLock as MultiLock
+    from holdfast.locks.redlock._async import AsyncRedlock as AsyncRedlock
+    from holdfast.locks.redlock._lease_async import AsyncRedlockLease as AsyncRedlockLease
+    from holdfast.locks.redlock._lease_sync import RedlockLease as RedlockLease
+    from holdfast.locks.redlock._sync import Redlock as Redlock
+    from holdfast.locks.redlock.options import RedlockNode as RedlockNode
+    from holdfast.locks.register._async import AsyncFencedRegister as AsyncFencedRegister
+    from holdfast.locks.register._sync import FencedRegister as FencedRegister
+    from holdfast.locks.register.rules import Fenced as Fenced
+    from holdfast.locks.rwlock._async import AsyncRwLock as AsyncRwLock
+    from holdfast.locks.rwlock._async import AsyncRwSide as AsyncRwSide
+    from holdfast.locks.rwlock._sync import RwLock as RwLock
+    from holdfast.locks.rwlock._sync import RwSide as RwSide
+    from holdfast.locks.rwlock.rules import Occupancy as Occupancy
+    from holdfast.locks.semaphore._async import AsyncSemaphore as AsyncSemaphore
+    from holdfast.locks.semaphore._sync import Semaphore as Semaphore
+    from holdfast.locks.semaphore.rules import Permits as Permits
+    from holdfast.locks.stats import LockStats as LockStats
+    from holdfast.operations._async import AsyncOperations as AsyncOperations
+    from holdfast.operations._decorate_async import AsyncIdempotentFunction as AsyncIdempotentFunction
+    from holdfast.operations._decorate_sync import IdempotentFunction as IdempotentFunction
+    from holdfast.operations._operation_async import AsyncOperation as AsyncOperation
+    from holdfast.operations._operation_sync import Operation as Operation
+    from holdfast.operations._sweep_async import AsyncWatcher as AsyncWatcher
+    from holdfast.operations._sweep_sync import Watcher as Watcher
+    from holdfast.operations._sync import Operations as Operations
+    from holdfast.operations.current import current_operation as current_operation
+    from holdfast.operations.options import OperationLost as OperationLost
+    from holdfast.operations.options import OperationsBacklog as OperationsBacklog
+    from holdfast.operations.options import OperationsStats as OperationsStats
+    from holdfast.operations.options import OperationStatus as OperationStatus
 
 
 def __getattr__(name: str) -> Any:

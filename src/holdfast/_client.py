@@ -103,8 +103,10 @@ def find_place(settings: Settings, observers: Observers) -> Endpoint | Atlas:
     return Endpoint(str(target), target)
 
 
-def open_hub(settings: Settings, place: Endpoint | Atlas, observers: Observers) -> AnyHub:
-    """The background thread of one client (in a Cluster: one for each node), not started yet."""
+def open_hub(
+    settings: Settings, place: Endpoint | Atlas, observers: Observers, name: str = "holdfast-hub"
+) -> AnyHub:
+    """A background thread of one client (in a Cluster: one for each node), not started yet."""
 
     def hub_of(endpoint: Endpoint, router: Router) -> Hub:
         hub = Hub(
@@ -113,6 +115,7 @@ def open_hub(settings: Settings, place: Endpoint | Atlas, observers: Observers) 
             server=endpoint.name,
             connect_timeout=settings.connect_timeout,
             router=router,
+            name=name,
         )
         endpoint.on_move(hub.start_over)
         return hub

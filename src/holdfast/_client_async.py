@@ -17,6 +17,8 @@ from typing import Any, Self, TypeVar, Unpack, overload
 
 from holdfast._client import aopen_replicas, aopen_transport, check, find_place, open_hub
 from holdfast._compat import aoff_loop, monotonic
+from holdfast._coord.guard import Guarding
+from holdfast._coordination_async import AsyncCoordination
 from holdfast._signals import Observers, ServerWarning
 from holdfast._transaction_async import AsyncTransaction
 from holdfast._wire import config
@@ -29,12 +31,15 @@ from holdfast._wire.url import Target
 from holdfast.cache._async import AsyncCache
 from holdfast.cache.options import CacheKeywords, CacheOptions
 from holdfast.durations import Duration, seconds
-from holdfast.errors import ConfigurationError
+from holdfast.errors import ConfigurationError, Refused
+from holdfast.locks._place_async import AsyncPlace
+from holdfast.operations._async import AsyncOperations
+from holdfast.operations.options import OperationsKeywords, OperationsOptions
 
 T = TypeVar("T")
 
 
-class AsyncHoldfast:
+class AsyncHoldfast(AsyncCoordination):
     """A client of one Redis or Valkey server, for asyncio; may be shared by all tasks and event loops of a
     process.
     """
@@ -84,6 +89,7 @@ class AsyncHoldfast:
         self._closed = self._connected = False
         self._place = find_place(settings, self.observers)
         self._hub = open_hub(settings, self._place, self.observers)
+        self._leases = open_hub(settings, self._place, self.observers, "holdfast-leases")
         self._wire = AsyncWire(
             aopen_transport(settings, self._place, self.observers),
             name=self._place.name,
@@ -92,8 +98,11 @@ class AsyncHoldfast:
             observer=self.observers,
             timeout=settings.timeout,
             replicas=aopen_replicas(settings, self._place, self.observers),
+            leases=self._leases,
         )
         self._caches: dict[str, AsyncCache[Any]] = {}
+        self._operations: dict[str, AsyncOperations[Any]] = {}
+        self._locks = AsyncPlace(self._wire)
 
     @classmethod
     def from_config(cls, path: str | Path, **arguments: Any) -> Self:
@@ -130,7 +139,10 @@ class AsyncHoldfast:
             begun = monotonic()
             for cache in self.caches():
                 await cache._aclose(max(0.0, begun + patience - monotonic()))
+            for operations in list(self._operations.values()):
+                await operations._aclose(max(0.0, begun + patience - monotonic()))
             self._wire.stop()
+            await aoff_loop(lambda: self._leases.close(0.0))
             await aoff_loop(lambda: self._hub.close(max(0.0, begun + patience - monotonic())))
             await self._wire.aclose()
             await aoff_loop(self._place.stop)
@@ -203,20 +215,18 @@ class AsyncHoldfast:
         return AsyncBoundScript(self._wire, Script.parse(name, text))
 
     def transaction(
-        self, *watch: str, guard: None = None, durability: Durability | None = None
+        self, *watch: str, guard: Guarding | None = None, durability: Durability | None = None
     ) -> AbstractAsyncContextManager[AsyncTransaction]:
         """Commands that run all or none: MULTI/EXEC, and only if no key in `watch` changed meanwhile.
 
         Inside, `tx.set(key, 1)` and the like are queued; `tx.read("GET", key)` reads at once. Afterwards
-        `tx.results` holds the replies. In a Cluster, all its keys must share a slot. `durability`: it is done
-        only when so many replicas have it. Raises at the end: ConflictError if a watched key changed,
-        Unconfirmed if the reply to EXEC was lost, NotDurable.
+        `tx.results` holds the replies. In a Cluster, all its keys must share a slot. `guard`: a lease;
+        nothing is executed unless it is still ours at that moment, by the server's word (in a Cluster
+        `lease.key("x")` names a key in its slot). `durability`: it is done only when so many replicas have
+        it. Raises at the end: ConflictError if a watched key changed, LockLost, Unconfirmed if the reply to
+        EXEC was lost, NotDurable.
         """
-        if guard is not None:
-            raise ConfigurationError(
-                f"guard={guard!r}: guards are leases of locks, which are not in this release"
-            )
-        return AsyncTransaction(self._wire, watch, durability)
+        return AsyncTransaction(self._wire, watch, durability, guard=None if guard is None else guard.guard())
 
     async def health(self) -> Mapping[str, Any]:
         """How the server is: `ok`, `latency` in seconds, and what is known of it; never raises for a server
@@ -274,6 +284,41 @@ class AsyncHoldfast:
             raise ConfigurationError(f"cache {name!r} exists already with other options: {differing}")
         return known
 
+    @overload
+    def operations(
+        self, name: str, *, type: type[T], **options: Unpack[OperationsKeywords]
+    ) -> AsyncOperations[T]: ...
+
+    @overload
+    def operations(
+        self, name: str, *, type: Any = ..., **options: Unpack[OperationsKeywords]
+    ) -> AsyncOperations[Any]: ...
+
+    def operations(
+        self, name: str, *, type: Any = Any, **options: Unpack[OperationsKeywords]
+    ) -> AsyncOperations[Any]:
+        """The pending operations `name`; the same object for the same name.
+
+        `lease`: how long a process may be silent before its operations count as interrupted. `ttl`: how long
+        what is done is remembered. `max_attempts`, `retry`: how often, and after what rests, something is
+        tried. `type`, `result`: what data and results are. `partitions`, `keep`, `max_hold`, `wait`, `slot`,
+        `label`, `durability`, `accept_loss`: each is told in OperationsOptions.
+
+        Raises: ConfigurationError, also when the name is in use with other options.
+        """
+        try:
+            chosen = OperationsOptions(type=type, **options)
+        except TypeError as error:
+            what = str(error).partition("() ")[2] or error
+            raise ConfigurationError(f"operations {name!r}: {what}") from None
+        known = self._operations.get(name)
+        if known is None:
+            known = self._operations.setdefault(name, AsyncOperations(self._wire, name, chosen))
+        if not known.options.same_as(chosen):
+            differing = known.options.difference(chosen)
+            raise ConfigurationError(f"operations {name!r} exist already with other options: {differing}")
+        return known
+
     def caches(self) -> Iterator[AsyncCache[Any]]:
         """Every cache made so far."""
         return iter(list(self._caches.values()))
@@ -299,10 +344,22 @@ class AsyncBoundScript:
         keys: list[str] | tuple[str, ...] = (),
         args: list[Arg] | tuple[Arg, ...] = (),
         *,
+        guard: Guarding | None = None,
         durability: Durability | None = None,
     ) -> Reply:
         """What the script returns for `keys` and `args`; with `durability`, once so many replicas have it.
 
-        Raises: Unavailable, Unconfirmed (only a script that says `retry: never`), NotDurable, Refused.
+        `guard`: a lease; the script does nothing unless it is still ours at that moment (in a Cluster
+        `lease.key("x")` names a key in its slot).
+        Raises: Unavailable, Unconfirmed (only a script that says `retry: never`), LockLost, NotDurable,
+        Refused.
         """
-        return await self._wire.run(self._script, keys, args, durability=durability)
+        if guard is None:
+            return await self._wire.run(self._script, keys, args, durability=durability)
+        ours = guard.guard()
+        guarded = ours.script(self._script)
+        try:
+            told = (*keys, ours.key), (*args, ours.token)
+            return await self._wire.run(guarded, *told, durability=durability)
+        except Refused as error:
+            raise ours.refused(error) from error

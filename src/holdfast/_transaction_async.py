@@ -6,8 +6,10 @@
         tx.set(hf.key("stock"), left - 1)
 
 Promise: MULTI, the queued commands and EXEC leave in one write, and nothing of another client comes between
-them. If the reply to EXEC is lost, Unconfirmed says that it may have happened; it is never sent twice. Not
-promised: a rollback. A command that fails inside (a wrong type, say) fails alone, as everywhere on Redis;
+them. With a guard they are one script, which looks at the lease first; replies are then those of the older
+protocol (a list where there is a map). If the reply to EXEC is lost, Unconfirmed says that it may have
+happened; it is never sent twice. Not promised: a rollback. A command that fails inside (a wrong type,
+say) fails alone, as everywhere on Redis;
 `results` then holds its error and it is raised.
 """
 
@@ -19,6 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from holdfast._compat import monotonic
+from holdfast._coord.guard import Guard
 from holdfast._wire import verdict
 from holdfast._wire._async import AsyncWire
 from holdfast._wire.durability import Durability
@@ -32,14 +35,21 @@ from holdfast._wire.transport import (
     ReplyError,
     WireFailure,
 )
-from holdfast.errors import ConfigurationError, ConflictError, Refused
+from holdfast.errors import ConfigurationError, ConflictError, LockLost, Refused
 
 
 class AsyncTransaction:
     """Queued commands; every Redis command is a method: `tx.hset(key, "field", 1)` queues HSET."""
 
-    def __init__(self, wire: AsyncWire, watch: tuple[str, ...], durability: Durability | None = None) -> None:
+    def __init__(
+        self,
+        wire: AsyncWire,
+        watch: tuple[str, ...],
+        durability: Durability | None = None,
+        guard: Guard | None = None,
+    ) -> None:
         self._wire = wire
+        self._guard = guard
         self._durability = durability
         self._watch = watch
         self._queued: list[Command] = []
@@ -97,7 +107,7 @@ class AsyncTransaction:
                 await self._commit()
             elif self._watch and error is None:
                 await self._ask([("UNWATCH",)], "UNWATCH")
-        except (ConflictError, Refused):
+        except (ConflictError, LockLost, Refused):
             await self._held.__aexit__(None, None, None)  # the server answered, so the connection is in order
             raise
         except BaseException as failure:
@@ -107,7 +117,8 @@ class AsyncTransaction:
         await self._held.__aexit__(kind, error, trace)
 
     async def _commit(self) -> None:
-        commands: list[Command] = [("MULTI",), *self._queued, ("EXEC",)]
+        queued = self._queued if self._guard is None else [self._guard.transaction(self._queued)]
+        commands: list[Command] = [("MULTI",), *queued, ("EXEC",)]
         count: Reply = None
         if self._durability is None:
             replies = await self._ask(commands, "EXEC", may_have_happened=True)
@@ -119,12 +130,21 @@ class AsyncTransaction:
             raise ConflictError(
                 f"a watched key changed meanwhile: {', '.join(self._watch)}; read again and retry"
             )
-        self.results = replies[-1]
+        self.results = replies[-1] if self._guard is None else self._guarded(self._guard, replies[-1][0])
         for command, reply in zip(self._queued, self.results, strict=True):
             if isinstance(reply, ReplyError):
                 raise verdict.of_reply(str(reply), str(command[0]), self._wire.name).error
         if self._durability is not None:
             self._durability.check(count, "the transaction", self._wire.name)
+
+    def _guarded(self, guard: Guard, reply: Reply) -> list[Reply]:
+        """The replies to the guarded commands."""
+        if isinstance(reply, ReplyError):
+            if guard.is_lost(reply):
+                raise guard.lost()
+            raise verdict.of_reply(str(reply), "the guarded transaction", self._wire.name).error
+        replies: list[Reply] = reply
+        return replies
 
     async def _ask(
         self, commands: list[Command], name: str, *, may_have_happened: bool = False, patience: float = 0.0

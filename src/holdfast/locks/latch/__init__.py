@@ -1,0 +1,1 @@
+"""Waiting until all have arrived. Begin with rules.py, which says what is promised."""

@@ -1,0 +1,1 @@
+"""Several names at once, without deadlock. Begin with rules.py, which says what is promised."""

@@ -1,0 +1,1 @@
+"""A value that only the newest holder of a right can write."""
