@@ -2,6 +2,7 @@
 
 servers.py   real servers of a given kind
 proxy.py     FaultProxy: loses replies, delays, cuts, refuses
+histories.py was that history possible? (histories_*.py: the search, the models, exact checks)
 plugin.py    the pytest fixtures `server`, `own_server`, `hf`, `ahf`, `faults`
 """
 
