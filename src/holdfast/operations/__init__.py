@@ -1,0 +1,1 @@
+"""Pending operations that survive their process. See rules.py."""
