@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from types import SimpleNamespace
 
+import django  # type: ignore[import-untyped]
 import psycopg
 import pytest
+from django.conf import settings  # type: ignore[import-untyped]
+from django.db import connections  # type: ignore[import-untyped]
 from sqlalchemy import Engine, create_engine
 
 from holdfast.cli.demo.postgres import Postgres
@@ -51,3 +55,39 @@ def sqlite() -> Iterator[Engine]:
     engine = memory()
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def world(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Django, set up for two databases, and its models. Once in a process: it cannot be undone."""
+    file = tmp_path_factory.mktemp("django") / "shop.db"
+    settings.configure(
+        DATABASES={
+            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)},
+            "pg": {
+                "ENGINE": "django.db.backends.postgresql",
+                "NAME": "postgres",
+                "USER": "postgres",
+                "HOST": str(postgres.home),
+            },
+        },
+        INSTALLED_APPS=["tests.contrib.django_shop"],
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        USE_TZ=True,
+        ALLOWED_HOSTS=["testserver"],
+    )
+    django.setup()
+
+    from holdfast.contrib.django import Outbox
+    from tests.contrib.django_shop.models import Job, Pet, User
+
+    for alias in connections:
+        with connections[alias].schema_editor() as editor:
+            editor.create_model(User)
+            editor.create_model(Pet)
+            editor.create_model(Job)
+        outbox = Outbox()
+        outbox.create(alias)
+        outbox.create(alias)
+    connections.close_all()
+    return SimpleNamespace(User=User, Pet=Pet, Job=Job, file=file)

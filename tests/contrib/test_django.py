@@ -7,53 +7,27 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import django  # type: ignore[import-untyped]
 import pytest
 from asgiref.sync import sync_to_async
-from django.conf import settings  # type: ignore[import-untyped]
 from django.db import connections, transaction  # type: ignore[import-untyped]
 from django.test.utils import CaptureQueriesContext  # type: ignore[import-untyped]
 from sqlalchemy import create_engine
 
-from holdfast import MISSING, AsyncHoldfast, Cache, Closed, ConfigurationError, Holdfast, Unavailable
-from holdfast.cli.demo.postgres import Postgres
+from holdfast import (
+    MISSING,
+    AsyncHoldfast,
+    Cache,
+    Closed,
+    ConfigurationError,
+    ConflictError,
+    Holdfast,
+    Unavailable,
+)
 from holdfast.contrib import sqlalchemy
-from holdfast.contrib.django import Outbox, Relay, on_commit, watch
+from holdfast.contrib.django import Outbox, Relay, fenced_update, on_commit, watch
 from tests.contrib.shop import Notes
 
 OUTBOX = Outbox()
-
-
-@pytest.fixture(scope="session")
-def world(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Django, set up for two databases, and its models. Once in a process: it cannot be undone."""
-    file = tmp_path_factory.mktemp("django") / "shop.db"
-    settings.configure(
-        DATABASES={
-            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)},
-            "pg": {
-                "ENGINE": "django.db.backends.postgresql",
-                "NAME": "postgres",
-                "USER": "postgres",
-                "HOST": str(postgres.home),
-            },
-        },
-        INSTALLED_APPS=["tests.contrib.django_shop"],
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        USE_TZ=True,
-    )
-    django.setup()
-
-    from tests.contrib.django_shop.models import Pet, User
-
-    for alias in connections:
-        with connections[alias].schema_editor() as editor:
-            editor.create_model(User)
-            editor.create_model(Pet)
-        OUTBOX.create(alias)
-        OUTBOX.create(alias)
-    connections.close_all()
-    return SimpleNamespace(User=User, Pet=Pet, file=file)
 
 
 @pytest.fixture(params=["default", "pg"])
@@ -63,7 +37,7 @@ def using(request: pytest.FixtureRequest, world: SimpleNamespace) -> Iterator[st
     yield alias
     assert not connections[alias].in_atomic_block
     with connections[alias].cursor() as cursor:
-        for table in ("django_shop_pet", "django_shop_user", OUTBOX.name):
+        for table in ("django_shop_pet", "django_shop_user", "django_shop_job", OUTBOX.name):
             cursor.execute(f"DELETE FROM {table}")
     connections.close_all()
 
@@ -333,3 +307,16 @@ def test_it_is_the_table_that_sqlalchemy_uses(world: SimpleNamespace, users, not
     assert notes.take() == ["a"]
     assert rows("default") == 0
     connections.close_all()
+
+
+def test_a_row_that_was_written_under_a_greater_fence_is_left_alone(using: str, world: SimpleNamespace):
+    job = world.Job.objects.using(using).create(state="new")
+    rows = world.Job.objects.using(using).filter(pk=job.pk)
+    assert fenced_update(rows, 5, state="first") == 1
+    assert fenced_update(rows, 9, state="second") == 1
+    with pytest.raises(ConflictError) as caught:
+        fenced_update(rows, 5, state="late")
+    assert (caught.value.expected, caught.value.actual) == (5, 9)
+    assert fenced_update(rows, 9, state="again") == 1
+    assert (rows.get().state, rows.get().fence) == ("again", 9)
+    assert fenced_update(rows.filter(pk=-1), 10, state="nobody") == 0

@@ -19,3 +19,11 @@ class Pet(Model):
 
     def __str__(self) -> str:
         return f"pet {self.pk}"
+
+
+class Job(Model):
+    state = models.CharField(max_length=20)
+    fence = models.BigIntegerField(null=True)
+
+    def __str__(self) -> str:
+        return str(self.state)

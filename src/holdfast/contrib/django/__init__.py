@@ -4,6 +4,8 @@ on_commit(cache)          collect keys and tags; invalidate them when the transa
 watch({...})              collect them by itself, from the models that are saved and deleted
 Outbox                    writes them into a table too, in the same transaction
 Relay                     delivers what stands in that table, whoever crashed
+IdempotencyMiddleware     requests with an `Idempotency-Key` are done once, and their answer is replayed
+fenced_update(...)        a holder of a lock that has been replaced cannot write any more
 
 Needs: pip install "holdfast[django]". What is promised stands in pending.py, watching.py, outbox.py.
 """
@@ -14,8 +16,20 @@ need("django")
 
 from holdfast.contrib._pending_async import AsyncPending  # noqa: E402 (the line above explains its absence)
 from holdfast.contrib._pending_sync import Pending  # noqa: E402
+from holdfast.contrib.django.fences import fenced_update  # noqa: E402
+from holdfast.contrib.django.idempotency import IdempotencyMiddleware  # noqa: E402
 from holdfast.contrib.django.outbox import Outbox, Relay  # noqa: E402
 from holdfast.contrib.django.pending import on_commit  # noqa: E402
 from holdfast.contrib.django.watching import Watch, watch  # noqa: E402
 
-__all__ = ["on_commit", "Pending", "AsyncPending", "watch", "Watch", "Outbox", "Relay"]
+__all__ = [
+    "on_commit",
+    "Pending",
+    "AsyncPending",
+    "watch",
+    "Watch",
+    "Outbox",
+    "Relay",
+    "fenced_update",
+    "IdempotencyMiddleware",
+]

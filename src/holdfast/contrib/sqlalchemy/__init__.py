@@ -5,6 +5,7 @@ watch(sessions, {...})        collect them by itself, from the objects that are 
 Outbox                        writes them into a table too, in the same transaction
 Relay, AsyncRelay             deliver what stands in that table, whoever crashed
 TableSource, AsyncTableSource a table as the source of a cache: read-through, write-through, write-behind
+Fences, fenced()              a holder of a lock that has been replaced cannot write any more
 
 Needs: pip install "holdfast[sqlalchemy]". What is promised stands in session.py, watching.py, outbox.py.
 """
@@ -19,7 +20,7 @@ from holdfast.contrib.sqlalchemy._relay_async import AsyncRelay  # noqa: E402
 from holdfast.contrib.sqlalchemy._relay_sync import Relay  # noqa: E402
 from holdfast.contrib.sqlalchemy._source_async import AsyncTableSource  # noqa: E402
 from holdfast.contrib.sqlalchemy._source_sync import TableSource  # noqa: E402
-from holdfast.contrib.sqlalchemy.fences import Fences  # noqa: E402
+from holdfast.contrib.sqlalchemy.fences import Fences, fenced  # noqa: E402
 from holdfast.contrib.sqlalchemy.outbox import Outbox  # noqa: E402
 from holdfast.contrib.sqlalchemy.session import on_commit  # noqa: E402
 from holdfast.contrib.sqlalchemy.watching import Watch, watch  # noqa: E402
@@ -36,4 +37,5 @@ __all__ = [
     "TableSource",
     "AsyncTableSource",
     "Fences",
+    "fenced",
 ]

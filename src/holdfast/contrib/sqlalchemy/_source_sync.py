@@ -13,7 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from holdfast.contrib.sqlalchemy._pairs import Connection, Engine
 from holdfast.contrib.sqlalchemy.fences import Fences, insert_for
 from holdfast.contrib.sqlalchemy.values import Rows, chunks
-from holdfast.errors import ConflictError, Unavailable
+from holdfast.errors import Unavailable
 
 
 class TableSource:
@@ -101,12 +101,7 @@ class TableSource:
         if fence is None:
             return
         where = f"{self._name}/{'' if partition is None else partition}"
-        shown = connection.execute(self._fences._raise_to(self._engine.dialect.name, where, fence))
-        if shown.first() is None:
-            actual = connection.scalar(self._fences._seen(where))
-            raise ConflictError(
-                f"{where}: fence {fence} has been replaced by {actual}", expected=fence, actual=actual
-            )
+        self._fences.show(connection, where, fence)
 
     def _upsert(self, row: Mapping[str, Any]) -> Any:
         rows = self._rows

@@ -9,10 +9,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Engine, MetaData, Select, String, Table, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    MetaData,
+    Select,
+    String,
+    Table,
+    Update,
+    or_,
+    select,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.sql.dml import Insert as AnyInsert
 
-from holdfast.errors import ConfigurationError
+from holdfast.errors import ConfigurationError, ConflictError
 
 
 class Fences:
@@ -40,6 +55,26 @@ class Fences:
         """Make the table if it is not there. With an AsyncConnection: `await c.run_sync(fences.create)`."""
         self.table.create(bind, checkfirst=True)
 
+    def show(self, connection: Connection | Session, what: str, fence: int) -> None:
+        """Show `fence` for `what`, before the first write of the transaction; nobody with a smaller one gets
+        past until it ends.
+
+            with Session(engine) as session, session.begin(), hf.lock("report") as lease:
+                fences.show(session, "report", lease.fence)
+
+        Raises: ConflictError if a greater fence was shown before (`.actual`): let the transaction roll back.
+        """
+        found = connection.execute(self._raise_to(_dialect(connection), what, fence))
+        if found.first() is None:
+            raise replaced(what, fence, connection.execute(self._seen(what)).scalar())
+
+    async def ashow(self, connection: AsyncConnection | AsyncSession, what: str, fence: int) -> None:
+        """As `show`, for asyncio."""
+        found = await connection.execute(self._raise_to(_dialect(connection), what, fence))
+        if found.first() is None:
+            seen = await connection.execute(self._seen(what))
+            raise replaced(what, fence, seen.scalar())
+
     def _raise_to(self, dialect: str, partition: str, fence: int) -> AnyInsert:
         """The statement that shows `fence`. It returns a row unless a greater one was shown before, and
         locks the partition until the transaction ends.
@@ -55,6 +90,30 @@ class Fences:
 
     def _seen(self, partition: str) -> Select[Any]:
         return select(self.table.c.fence).where(self.table.c.partition == partition)
+
+
+def fenced(statement: Update, column: ColumnElement[int] | InstrumentedAttribute[int], fence: int) -> Update:
+    """`statement`, so that it changes only rows whose `column` holds no greater fence, and leaves ours there.
+
+        result = connection.execute(fenced(update(jobs).where(jobs.c.id == 7).values(state="done"),
+                                           jobs.c.fence, lease.fence))
+        if result.rowcount == 0: ...      # no such row, or a newer holder was there
+
+    A NULL there counts as no fence.
+    """
+    name = column.key
+    return statement.where(or_(column.is_(None), column <= fence)).values({name: fence})
+
+
+def replaced(what: str, fence: int, seen: object) -> ConflictError:
+    """What says that a newer holder has been there."""
+    return ConflictError(f"{what}: fence {fence} has been replaced by {seen}", expected=fence, actual=seen)
+
+
+def _dialect(connection: Any) -> str:
+    bind = connection.get_bind() if hasattr(connection, "get_bind") else connection
+    name: str = bind.dialect.name
+    return name
 
 
 def insert_for(dialect: str) -> Any:
