@@ -20,8 +20,8 @@ from uuid import UUID
 import pytest
 
 from holdfast import L1, MISSING, AsyncHoldfast, Cache, Holdfast
+from holdfast._coord.naming import text
 from holdfast.cache.auditing import difference
-from holdfast.cache.keys import text
 from holdfast.cli.__main__ import main
 from holdfast.cli.cache import invalidating, inverse, value, walk, words
 from holdfast.cli.cache.place import Place

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast import _signals
+from holdfast import Holdfast, _signals
 from holdfast._wire.hub import CommandDropped
+from holdfast.locks.rules import LockDropped
+from holdfast.locks.stats import ADVISE_EVERY, TtlAdvice
 from holdfast.observe import JsonFormatter, structured_logs
 from holdfast.observe.logs import _shown
 
@@ -87,3 +90,47 @@ def test_json_lines_of_others_with_their_errors(caplog: pytest.LogCaptureFixture
     assert line["message"] == "it failed"
     assert "holdfast" not in line
     assert line["error"].endswith("ValueError: odd")
+
+
+def test_what_happens_to_locks_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Without it nobody would read of a lost lease."""
+    hf = Client()
+    structured_logs(hf)
+    caplog.set_level(logging.INFO, "holdfast")
+    hf.observers.notify(_signals.LeaseLost(name="order:1", cause="unreachable", held=31.4159265))
+    hf.observers.notify(LockDropped(name="order:1", holder="web-3:4711:check out"))
+    hf.observers.notify(TtlAdvice(family="order", hint="ttl=60 s is long"))
+    assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
+        ("ERROR", "lease lost name=order:1 cause=unreachable held=31.4159"),
+        ("WARNING", 'lock dropped name=order:1 holder="web-3:4711:check out"'),
+        ("INFO", 'ttl advice family=order hint="ttl=60 s is long"'),
+    ]
+
+
+def test_a_real_loss_is_in_the_log_of_its_holder_and_of_who_took_it(
+    hf: Holdfast, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without it a lock could tell its signals to nobody."""
+    structured_logs(hf)
+    lease = hf.lock("order:1", label="checkout").acquire()
+    assert hf.lock("order:1").force_release()
+    assert lease.lost.wait(10)
+    by_event: dict[str, dict[str, object]] = {}
+    give_up = time.monotonic() + 10
+    while not {"lease_lost", "lock_dropped"} <= {*by_event} and time.monotonic() < give_up:
+        time.sleep(0.01)
+        by_event = {vars(one)["holdfast"]["event"]: vars(one)["holdfast"] for one in caplog.records}
+    assert by_event["lease_lost"]["name"] == by_event["lock_dropped"]["name"] == "order:1"
+    assert by_event["lease_lost"]["cause"] == "vanished"
+    assert str(by_event["lock_dropped"]["holder"]).endswith(":checkout")
+
+
+def test_advice_about_a_ttl_is_in_the_log(hf: Holdfast, caplog: pytest.LogCaptureFixture) -> None:
+    """Without it a ttl that is far too long would be found out after a crash only."""
+    structured_logs(hf)
+    caplog.set_level(logging.INFO, "holdfast")
+    lock = hf.lock("order:1", ttl="10m")
+    for _ in range(ADVISE_EVERY):
+        lock.acquire().release()
+    (told,) = [vars(one)["holdfast"] for one in caplog.records if one.getMessage().startswith("ttl advice")]
+    assert told["family"] == "order" and "600 s is long" in told["hint"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pytest
@@ -17,7 +17,8 @@ import holdfast.observe
 from holdfast import Holdfast, _signals
 from holdfast.cache.stats import CacheStats
 from holdfast.errors import ConfigurationError
-from holdfast.observe import prometheus, structured_logs
+from holdfast.locks.stats import LockStats
+from holdfast.observe import lock_metrics, prometheus, structured_logs
 
 
 @dataclass
@@ -36,8 +37,13 @@ class Client:
     all: list[Cache] = field(default_factory=list)
     observers: _signals.Observers = field(default_factory=_signals.Observers)
 
+    locks: dict[str, LockStats] = field(default_factory=dict)
+
     def caches(self) -> list[Cache]:
         return self.all
+
+    def lock_stats(self) -> dict[str, LockStats]:
+        return self.locks
 
 
 def scrape(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
@@ -116,6 +122,59 @@ def test_every_number_of_a_cache_is_there() -> None:
         ("holdfast_cache_undelivered_invalidations", "users"): 11,
         ("holdfast_cache_overloaded_total", "users"): 12,
     }
+
+
+ORDERS = LockStats(
+    acquired=1,
+    contended=2,
+    timeouts=3,
+    released=4,
+    renewals=5,
+    waiting=6,
+    lost={"taken": 7, "max_hold": 8},
+    wait_seconds=1.5,
+    hold_seconds=2.5,
+)
+
+
+def test_every_number_of_a_family_of_locks_is_there() -> None:
+    """Without it a loss of leases, or a queue that grows, would show nowhere."""
+    registry, hf = CollectorRegistry(), Client(locks={"order": ORDERS})
+    prometheus(hf, registry)
+    assert scrape(registry) == {
+        ("holdfast_lock_acquired_total", "order"): 1,
+        ("holdfast_lock_contended_total", "order"): 2,
+        ("holdfast_lock_timeouts_total", "order"): 3,
+        ("holdfast_lock_released_total", "order"): 4,
+        ("holdfast_lock_renewals_total", "order"): 5,
+        ("holdfast_lock_waiting", "order"): 6,
+        ("holdfast_lock_lost_total", "taken", "order"): 7,
+        ("holdfast_lock_lost_total", "max_hold", "order"): 8,
+        ("holdfast_lock_wait_duration_seconds_count", "order"): 1,
+        ("holdfast_lock_wait_duration_seconds_sum", "order"): 1.5,
+        ("holdfast_lock_hold_duration_seconds_count", "order"): 19,
+        ("holdfast_lock_hold_duration_seconds_sum", "order"): 2.5,
+    }
+
+
+def test_no_number_of_the_stats_of_locks_is_forgotten() -> None:
+    """A count that is added to LockStats must be scraped too; percentiles and hints are for people."""
+    names = {one.name for one in fields(LockStats)} - {"wait_p50", "wait_p99", "hold_p50", "hold_p99", "hint"}
+    told = {f"holdfast_lock_{name}" for name in names}
+    told = {name.replace("_seconds", "_duration_seconds") for name in told}
+    assert told <= {*lock_metrics.METRICS}
+
+
+def test_locks_of_several_clients_are_added_up() -> None:
+    registry = CollectorRegistry()
+    one, two = Client(locks={"order": ORDERS}), Client(locks={"order": ORDERS, "job": LockStats(acquired=9)})
+    prometheus(one, registry)
+    prometheus(two, registry)
+    numbers = scrape(registry)
+    assert numbers["holdfast_lock_acquired_total", "order"] == 2
+    assert numbers["holdfast_lock_lost_total", "taken", "order"] == 14
+    assert numbers["holdfast_lock_hold_duration_seconds_sum", "order"] == 5
+    assert numbers["holdfast_lock_acquired_total", "job"] == 9
 
 
 def test_caches_are_asked_at_the_scrape_only() -> None:
@@ -203,3 +262,23 @@ def test_a_real_client(hf: Holdfast, caplog: pytest.LogCaptureFixture) -> None:
     hf.close()
     hf.observers.notify(_signals.InvalidationKept(cache="users", key="ann"))
     assert caplog.messages[-1] == "invalidation kept cache=users key=ann"
+
+
+def test_the_locks_of_a_real_client(hf: Holdfast) -> None:
+    """Without it the numbers of a client might never get from its locks to the scrape."""
+    registry = CollectorRegistry()
+    prometheus(hf, registry)
+    with hf.lock("order:1"):
+        assert hf.lock("order:1").try_acquire() is None
+    lease = hf.lock("order:2").acquire()
+    assert hf.lock("order:2").force_release()
+    assert lease.lost.wait(10)
+    numbers = scrape(registry)
+    assert numbers["holdfast_lock_acquired_total", "order"] == 2
+    assert numbers["holdfast_lock_contended_total", "order"] == 1
+    assert numbers["holdfast_lock_released_total", "order"] == 1
+    assert numbers["holdfast_lock_lost_total", "vanished", "order"] == 1
+    assert numbers["holdfast_lock_hold_duration_seconds_count", "order"] == 2
+    assert numbers["holdfast_lock_hold_duration_seconds_sum", "order"] > 0
+    assert numbers["holdfast_signals_total", "lease_lost"] == 1
+    assert numbers["holdfast_signals_total", "lock_dropped"] == 1

@@ -1,4 +1,4 @@
-"""The command line: `holdfast demo`, `holdfast up`, and what is to come beside them."""
+"""The command line: `holdfast demo`, `up`, `cache`, `locks`, and what is to come beside them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from holdfast import ConfigurationError, HoldfastError, __version__
 from holdfast.cli.cache import arguments as cache
+from holdfast.cli.locks import arguments as locks
 from holdfast.cli.up import arguments as up
 
 
@@ -42,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         description=(
             "A toolkit over Redis and Valkey whose promises are stated and checked. `demo` shows a cache that"
             " cannot serve what was invalidated; `up` gives you real servers to try it all on: one, Sentinel,"
-            " Cluster."
+            " Cluster; `cache` and `locks` look into those in use, and help where something is stuck."
         ),
         epilog="Start with: holdfast demo, or: holdfast up sentinel",
     )
@@ -51,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     _add_demo(commands.add_parser("demo", help="watch several processes serve real data, correctly and fast"))
     _add_up(commands.add_parser("up", help=up.HELP))
     cache.declare(commands.add_parser("cache", help=cache.HELP))
+    locks.declare(commands.add_parser("locks", help=locks.HELP))
     return top
 
 

@@ -1,9 +1,9 @@
 """Prometheus metrics, read at scrape time: the hot path counts what it counts anyway, and nothing else.
 
-`_METRICS` below says which there are and what they mean; beside them `holdfast_cache_load_duration_seconds`,
-a summary by cache: how many loads from the source there were, failed ones too, and how long they took.
+`_METRICS` below says which there are and what they mean; those of locks stand in lock_metrics.py.
 
-Alert when `holdfast_cache_undelivered_invalidations` stays above 0, and on `holdfast_breaker_open == 1`.
+Alert when `holdfast_cache_undelivered_invalidations` stays above 0, on `holdfast_breaker_open == 1`, and when
+`holdfast_lock_lost_total` grows.
 Clients that share a registry are added up. The numbers are those of one process; prometheus_client's
 multiprocess mode, which reads files instead of asking collectors, does not show them.
 """
@@ -13,11 +13,13 @@ from __future__ import annotations
 import weakref
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast import _signals
 from holdfast._wire.mutex import MUTEX
 from holdfast.errors import ConfigurationError
+from holdfast.observe import lock_metrics
+from holdfast.observe.about import About, Sample
 from holdfast.observe.logs import Observed, event_name
 
 if TYPE_CHECKING:
@@ -25,64 +27,57 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 
-Sample = tuple[str, tuple[str, ...], float]  # metric, values of its labels, number
-
-
-class _About(NamedTuple):
-    """What a metric is. A counter's name gets `_total` appended."""
-
-    kind: str
-    labels: tuple[str, ...]
-    meaning: str
-
+Numbers = defaultdict[str, defaultdict[tuple[str, ...], float]]
 
 _BY_CACHE = ("cache",)
 _BY_REASON = ("cache", "reason")
 _BY_PURPOSE = ("purpose",)  # commands, hub, dedicated
 
 _METRICS = {
-    "holdfast_cache_requests": _About(
+    "holdfast_cache_requests": About(
         "counter",
         ("cache", "result"),
         "Lookups by result: l1_hit, l2_hit, stale_hit, miss, bypassed (off, or server away)",
     ),
-    "holdfast_cache_negative_hits": _About("counter", _BY_CACHE, "Hits on a cached absence or None"),
-    "holdfast_cache_served_expired": _About(
+    "holdfast_cache_negative_hits": About("counter", _BY_CACHE, "Hits on a cached absence or None"),
+    "holdfast_cache_served_expired": About(
         "counter", _BY_CACHE, "Expired values served as the source failed"
     ),
-    "holdfast_cache_overloaded": _About("counter", _BY_CACHE, "Calls refused as enough loads were under way"),
-    "holdfast_cache_load_errors": _About("counter", _BY_CACHE, "Loads that raised"),
-    "holdfast_cache_waits": _About("counter", _BY_CACHE, "Calls that waited for the load of another process"),
-    "holdfast_cache_fills": _About("counter", _BY_CACHE, "Loaded values that were stored"),
-    "holdfast_cache_fills_refused": _About("counter", _BY_REASON, "Loaded values not stored, by reason"),
-    "holdfast_cache_undecodable": _About("counter", _BY_REASON, "Entries that could not be read, by reason"),
-    "holdfast_cache_refreshes": _About("counter", _BY_CACHE, "Loads in the background"),
-    "holdfast_cache_refresh_errors": _About("counter", _BY_CACHE, "Loads in the background that raised"),
-    "holdfast_cache_soft_timeouts": _About("counter", _BY_CACHE, "Readers served stale after soft_timeout"),
-    "holdfast_cache_hard_timeouts": _About("counter", _BY_CACHE, "Readers who gave up after hard_timeout"),
-    "holdfast_cache_audited": _About("counter", _BY_CACHE, "Hits that were compared with the source"),
-    "holdfast_cache_stale_reads": _About("counter", _BY_CACHE, "Audited hits that the source contradicts"),
-    "holdfast_cache_l1_bypassed": _About(
-        "counter", _BY_REASON, "Copies that could not be trusted, by reason"
-    ),
-    "holdfast_cache_l1_invalidations": _About("counter", _BY_CACHE, "Copies dropped as they had changed"),
-    "holdfast_cache_l1_resets": _About("counter", _BY_CACHE, "How often all copies were dropped"),
-    "holdfast_cache_l1_evictions": _About("counter", _BY_CACHE, "Copies that had to go for others"),
-    "holdfast_cache_l1_entries": _About("gauge", _BY_CACHE, "Copies held in this process"),
-    "holdfast_cache_l1_bytes": _About("gauge", _BY_CACHE, "Bytes of the copies held in this process"),
-    "holdfast_cache_invalidations": _About("counter", _BY_CACHE, "Keys that this process invalidated"),
-    "holdfast_cache_undelivered_invalidations": _About(
+    "holdfast_cache_overloaded": About("counter", _BY_CACHE, "Calls refused as enough loads were under way"),
+    "holdfast_cache_load_errors": About("counter", _BY_CACHE, "Loads that raised"),
+    "holdfast_cache_waits": About("counter", _BY_CACHE, "Calls that waited for the load of another process"),
+    "holdfast_cache_fills": About("counter", _BY_CACHE, "Loaded values that were stored"),
+    "holdfast_cache_fills_refused": About("counter", _BY_REASON, "Loaded values not stored, by reason"),
+    "holdfast_cache_undecodable": About("counter", _BY_REASON, "Entries that could not be read, by reason"),
+    "holdfast_cache_refreshes": About("counter", _BY_CACHE, "Loads in the background"),
+    "holdfast_cache_refresh_errors": About("counter", _BY_CACHE, "Loads in the background that raised"),
+    "holdfast_cache_soft_timeouts": About("counter", _BY_CACHE, "Readers served stale after soft_timeout"),
+    "holdfast_cache_hard_timeouts": About("counter", _BY_CACHE, "Readers who gave up after hard_timeout"),
+    "holdfast_cache_audited": About("counter", _BY_CACHE, "Hits that were compared with the source"),
+    "holdfast_cache_stale_reads": About("counter", _BY_CACHE, "Audited hits that the source contradicts"),
+    "holdfast_cache_l1_bypassed": About("counter", _BY_REASON, "Copies that could not be trusted, by reason"),
+    "holdfast_cache_l1_invalidations": About("counter", _BY_CACHE, "Copies dropped as they had changed"),
+    "holdfast_cache_l1_resets": About("counter", _BY_CACHE, "How often all copies were dropped"),
+    "holdfast_cache_l1_evictions": About("counter", _BY_CACHE, "Copies that had to go for others"),
+    "holdfast_cache_l1_entries": About("gauge", _BY_CACHE, "Copies held in this process"),
+    "holdfast_cache_l1_bytes": About("gauge", _BY_CACHE, "Bytes of the copies held in this process"),
+    "holdfast_cache_invalidations": About("counter", _BY_CACHE, "Keys that this process invalidated"),
+    "holdfast_cache_undelivered_invalidations": About(
         "gauge", _BY_CACHE, "Invalidations not confirmed by the server yet; others may read the old values"
     ),
-    "holdfast_breaker_open": _About(
+    "holdfast_cache_load_duration_seconds": About(
+        "summary", _BY_CACHE, "Loads from the source, failed ones too, and the seconds they took"
+    ),
+    **lock_metrics.METRICS,
+    "holdfast_breaker_open": About(
         "gauge", ("name",), "1 while calls are answered without asking the server"
     ),
-    "holdfast_connections_made": _About("counter", _BY_PURPOSE, "Connections made"),
-    "holdfast_connections_lost": _About("counter", _BY_PURPOSE, "Connections lost"),
-    "holdfast_requests_unanswered": _About(
+    "holdfast_connections_made": About("counter", _BY_PURPOSE, "Connections made"),
+    "holdfast_connections_lost": About("counter", _BY_PURPOSE, "Connections lost"),
+    "holdfast_requests_unanswered": About(
         "counter", _BY_PURPOSE, "Requests under way when a connection was lost"
     ),
-    "holdfast_signals": _About(
+    "holdfast_signals": About(
         "counter", ("type",), "Signals by type, named as in the logs: invalidation_kept"
     ),
 }
@@ -98,6 +93,9 @@ class Measured(Observed, Protocol):
 
     def caches(self) -> Iterable[Any]:
         """Its caches, which have a `name` and `stats()`."""
+
+    def lock_stats(self) -> Mapping[str, Any]:
+        """What was counted of its locks, by family."""
 
 
 def prometheus(hf: Measured, registry: CollectorRegistry | None = None) -> None:
@@ -171,34 +169,26 @@ class _Collector:
         self.tally = _Tally()
 
     def describe(self) -> list[Metric]:
-        """What the registry wants to know beforehand: the names, without asking the caches."""
+        """What the registry wants to know beforehand: the names, without asking the clients."""
         return [*self._metrics([])]
 
     def collect(self) -> Iterator[Metric]:
         """The numbers of this moment."""
-        return self._metrics([cache for hf in list(self.clients) for cache in hf.caches()])
+        return self._metrics([sample for hf in list(self.clients) for sample in _of_client(hf)])
 
-    def _metrics(self, caches: Iterable[Any]) -> Iterator[Metric]:
-        from prometheus_client.core import SummaryMetricFamily
-
-        numbers = {name: defaultdict[tuple[str, ...], float](float) for name in _METRICS}
-        attempts: Counter[str] = Counter()
-        seconds: defaultdict[str, float] = defaultdict(float)
-        for cache in caches:
-            stats = cache.stats()
-            for name, labels, number in _of_cache(cache.name, stats):
-                numbers[name][labels] += number
-            attempts[cache.name] += stats.loads + stats.load_errors
-            seconds[cache.name] += stats.load_seconds
-        for name, labels, number in self.tally.numbers():
+    def _metrics(self, samples: Iterable[Sample]) -> Iterator[Metric]:
+        numbers: Numbers = defaultdict(lambda: defaultdict(float))
+        for name, labels, number in (*samples, *self.tally.numbers()):
             numbers[name][labels] += number
         for name, about in _METRICS.items():
-            yield _family(name, about, numbers[name])
-        meaning = "Loads from the source, failed ones too, and the seconds they took"
-        summary = SummaryMetricFamily("holdfast_cache_load_duration_seconds", meaning, labels=_BY_CACHE)
-        for name, count in attempts.items():
-            summary.add_metric([name], count_value=count, sum_value=seconds[name])
-        yield summary
+            yield _summary(name, about, numbers) if about.kind == "summary" else _family(name, about, numbers)
+
+
+def _of_client(hf: Any) -> Iterator[Sample]:
+    for cache in hf.caches():
+        yield from _of_cache(cache.name, cache.stats())
+    for family, stats in hf.lock_stats().items():
+        yield from lock_metrics.of_locks(family, stats)
 
 
 def _of_cache(cache: str, stats: Any) -> Iterator[Sample]:
@@ -217,13 +207,24 @@ def _of_cache(cache: str, stats: Any) -> Iterator[Sample]:
     for name in _PLAIN:
         yield f"holdfast_cache_{name}", (cache,), getattr(stats, name)
     yield "holdfast_cache_undelivered_invalidations", (cache,), stats.undelivered
+    yield "holdfast_cache_load_duration_seconds_count", (cache,), stats.loads + stats.load_errors
+    yield "holdfast_cache_load_duration_seconds_sum", (cache,), stats.load_seconds
 
 
-def _family(name: str, about: _About, numbers: Mapping[tuple[str, ...], float]) -> Metric:
+def _family(name: str, about: About, numbers: Numbers) -> Metric:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     kind = CounterMetricFamily if about.kind == "counter" else GaugeMetricFamily
     family = kind(name, about.meaning, labels=about.labels)
-    for labels, number in numbers.items():
+    for labels, number in numbers[name].items():
         family.add_metric(labels, number)
+    return family
+
+
+def _summary(name: str, about: About, numbers: Numbers) -> Metric:
+    from prometheus_client.core import SummaryMetricFamily
+
+    family = SummaryMetricFamily(name, about.meaning, labels=about.labels)
+    for labels, count in numbers[f"{name}_count"].items():
+        family.add_metric(labels, count_value=int(count), sum_value=numbers[f"{name}_sum"][labels])
     return family
