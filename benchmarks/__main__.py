@@ -1,6 +1,6 @@
 """Measures what Holdfast promises about speed and prints the figures as Markdown.
 
-    python -m benchmarks                                everything but failover, about twelve minutes
+    python -m benchmarks                                everything but failover, about half an hour
     python -m benchmarks tasks races                    only these
     python -m benchmarks --quick                        a smoke run: everything works, figures mean little
     python -m benchmarks --write docs/benchmarks.md     put the figures into the documentation
@@ -25,6 +25,7 @@ from benchmarks import (
     cluster,
     hit_ratio,
     hits,
+    locks,
     near,
     news,
     races,
@@ -53,6 +54,7 @@ FILES = {
     "hit_ratio": hit_ratio,
     "startup": startup,
     "write_behind": write_behind,
+    "locks": locks,
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 _PACKAGES = (
     "holdfast", "redis", "hiredis", "msgspec", "uvloop", "aiocache", "cashews", "dogpile.cache",
-    "django-redis", "cachetools",
+    "django-redis", "cachetools", "python-redis-lock", "pottery",
 )  # fmt: skip
 
 
