@@ -47,9 +47,9 @@ def test_one_command_takes_the_lock_and_gives_it_an_end(r):
     assert 0 < r.pttl("lock:order:7") <= 5000
 
 
-def test_with_holdfast_the_same_command_until_locks_are_here(hf):
-    token = secrets.token_hex(16)
-    key = hf.key("order:7")
+def test_with_holdfast_a_crash_ends_the_lock(hf, other):
+    lease = hf.lock("order:7", ttl="300ms").acquire()
+    lease._keeping.close()  # the process dies: nothing renews it any more
 
-    assert hf.execute("SET", key, token, "NX", "PX", 5000) == b"OK"
-    assert hf.execute("SET", key, "another", "NX", "PX", 5000) is None
+    with other.lock("order:7", wait="20s") as theirs:
+        assert theirs.fence > lease.fence

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from holdfast import LockLost
+
 UNLOCK = """
 -- retry: safe
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
@@ -47,10 +51,11 @@ def test_only_the_owner_unlocks(r):
     assert unlock(r, "bob") == 1
 
 
-def test_with_holdfast_the_same_script_until_locks_are_here(hf):
-    unlock = hf.script("unlock.lua", text=UNLOCK)
-    key = hf.key("order:7")
-    hf.execute("SET", key, "bob", "NX", "PX", 5000)
-
-    assert unlock.run([key], ["ann"]) == 0
-    assert unlock.run([key], ["bob"]) == 1
+def test_with_holdfast_the_one_who_lost_it_is_told(hf, other):
+    ann = hf.lock("order:7").acquire()
+    other.lock("order:7").force_release()
+    with other.lock("order:7") as bob:
+        assert ann.lost.wait(20)  # at once, not at the end of her work
+        with pytest.raises(LockLost):
+            ann.release()
+        bob.ensure()  # his is untouched

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine
+
 from holdfast import AsyncHoldfast, Holdfast
 from holdfast.embedded import Server
 
@@ -57,6 +59,8 @@ def run(page: Path) -> None:
                     one.stop()
                 elif isinstance(one, sqlite3.Connection):
                     one.close()
+                elif isinstance(one, Engine):
+                    one.dispose()
 
 
 class _Promises(ast.NodeTransformer):

@@ -50,6 +50,26 @@ def test_read_through(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_payment_that_survives_its_process(tmp_path):
+    assert run(str(EXAMPLES / "payments.py"), folder=tmp_path).splitlines() == [
+        "  attempt 1: charged 500",
+        "the process is dead; the payment is running",
+        "  attempt 2: charged before, as ch_7",
+        "{'receipt': 'for ch_7'}",
+        "charges made by this process: 0",
+    ]
+
+
+def test_a_report_that_one_process_writes(tmp_path):
+    assert run(str(EXAMPLES / "one_at_a_time.py"), folder=tmp_path).splitlines() == [
+        "held by nightly",
+        "somebody else gets None",
+        "stopped: vanished",
+        "refused: ConflictError",
+        "it says second",
+    ]
+
+
 async def test_a_cached_endpoint(server, monkeypatch):
     monkeypatch.setenv("HOLDFAST_URL", server.url)
     example = load("fastapi_app")
