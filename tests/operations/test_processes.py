@@ -66,7 +66,6 @@ def test_a_frozen_process_is_refused_when_it_thaws(server, namespace: str, hf: H
     assert (status.result, dict(status.checkpoints)) == ("in time", {"half": 1})
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_the_child_of_a_fork_holds_nothing(hf: Holdfast):
     """It has the parent's fence: without this it could complete the parent's operation."""
     ops = make(hf)
