@@ -100,11 +100,6 @@ class Queues:
         """Does anybody of this process wait for `key`?"""
         return key in self._all
 
-    def waiting(self, key: str) -> int:
-        """How many of this process wait for `key`."""
-        queue = self._all.get(key)
-        return 0 if queue is None else queue.waiting
-
     def join(self, key: str) -> Queue:
         """The queue for `key`, with one more in it."""
         with MUTEX:

@@ -35,7 +35,6 @@ Not promised:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast._signals import Signal
@@ -139,10 +138,3 @@ def check_above(above: object) -> None:
 def milliseconds(duration: float) -> int:
     """`duration` seconds for the server, at least one."""
     return max(1, math.floor(duration * 1000))
-
-
-def check_names(names: Sequence[str]) -> tuple[str, ...]:
-    """`names`, as a multilock takes them. Raises: ConfigurationError if there is none."""
-    if isinstance(names, str) or not names:
-        raise ConfigurationError(f'names={names!r} must be a list of names, as in ["a", "b"]')
-    return tuple(names)
