@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from holdfast import ConfigurationError, ConflictError
+from holdfast import ConfigurationError, ConflictError, LockLost
 
 
 @dataclass
@@ -30,6 +30,8 @@ def test_an_older_fence_writes_nothing(hf, topology):
         found = register.read()
         assert found.value == State(3)
         assert found.fence == lease.fence
+    with pytest.raises(LockLost):  # said now, or it may be collected before its client has noticed
+        paused.release()
 
 
 def test_it_ends_by_itself_if_it_is_told_to(hf):
