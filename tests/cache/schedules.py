@@ -21,7 +21,7 @@ from typing import Any, Self
 from holdfast import Holdfast
 from holdfast._compat import monotonic
 from holdfast._wire._async import AsyncWire
-from holdfast._wire.hub_ledger import AnyTracking, Holder, Waker
+from holdfast._wire.hub_ledger import AnyTracking, AnyWatch, Holder, State, Waker
 from holdfast._wire.script import Script
 from holdfast._wire.transport import AsyncConversation, Command, Reply, ReplyError
 from holdfast.cache import rules
@@ -234,6 +234,10 @@ class Hub:
         holder.found()
         return _Tracking()
 
+    def listen(self, channel: str, listener: object) -> AnyWatch:
+        """No topics here."""
+        raise NotImplementedError
+
     def keep(self, keeping: object) -> None:
         """No leases here."""
         raise NotImplementedError
@@ -266,6 +270,7 @@ class _Tracking:
 
 class _Watch:
     pushing = True
+    state = State.ON
 
     def __init__(self, hub: Hub, signal: Waker) -> None:
         self._hub = hub

@@ -44,6 +44,11 @@ class AsyncSection:
         return event
 
     @property
+    def is_touched(self) -> bool:
+        """Has anybody asked, or told? Else it may be used again."""
+        return self._lost is not None or self._wanted is not None
+
+    @property
     def is_over(self) -> bool:
         """Was the event loop closed in the middle of the body? Then nobody will ever leave it."""
         return self._loop.is_closed()
@@ -123,6 +128,11 @@ class Section:
             with MUTEX:
                 self._wanted = self._wanted or threading.Event()
         return self._wanted
+
+    @property
+    def is_touched(self) -> bool:
+        """Has anybody asked, or told? Else it may be used again."""
+        return self._lost is not None or self._wanted is not None
 
     @property
     def is_over(self) -> bool:

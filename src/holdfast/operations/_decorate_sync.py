@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, overload
 
+from holdfast._coord.flavour import Flavour
 from holdfast._values.codecs import Codec, codec_for
 from holdfast.errors import CodecError, ConfigurationError
 from holdfast.operations._calls_sync import Calls, Replay
@@ -16,7 +17,7 @@ from holdfast.operations._desk_sync import Desk
 from holdfast.operations._operation_sync import Operation
 from holdfast.operations.calls import CallKey, returned
 from holdfast.operations.current import CURRENT
-from holdfast.operations.flavour import Flavour, Function, P, R
+from holdfast.operations.flavour import Function, P, R
 from holdfast.operations.layout import Place
 from holdfast.operations.options import OperationStatus
 

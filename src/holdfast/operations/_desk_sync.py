@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import replace
 from typing import Any
 
+from holdfast._coord._safety_sync import require_keeping
 from holdfast._coord.owner import owner, token
-from holdfast._signals import ServerWarning, Signal
+from holdfast._signals import Signal
 from holdfast._values.codecs import Codec, codec_for
 from holdfast._wire._sync import Wire
 from holdfast._wire.durability import Durability
@@ -82,15 +82,10 @@ class Desk:
         if self._kept:
             return
         self.agree()
-        without_aof = False
-        for part in self.layout.parts():
-            policy, aof = self.wire.run(rules.POLICY, (part.due,))
-            facts = replace(self.wire.facts(), eviction_policy=policy.decode() or None)
-            facts.require_keeping(f"operations {self.name!r}", accept_loss=self.options.accept_loss)
-            without_aof = without_aof or aof == b"0"
-        if without_aof and not self._kept:
-            consequence = rules.no_aof(self.name)
-            self.notify(ServerWarning(server=self.wire.name, setting="appendonly", consequence=consequence))
+        keys = [part.due for part in self.layout.parts()]
+        what = f"operations {self.name!r}"
+        accept_loss = self.options.accept_loss
+        require_keeping(self.wire, keys, what, rules.no_aof(self.name), accept_loss=accept_loss)
         self._kept = True
 
     # --- one operation --------------------------------------------------------------------------------------

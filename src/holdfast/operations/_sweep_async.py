@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from holdfast._compat import ASignal, boottime, monotonic
+from holdfast._coord.background import AsyncBackground
+from holdfast._coord.flavour import AsyncFlavour
 from holdfast._wire.hub_ledger import Waker
 from holdfast._wire.mutex import MUTEX
 from holdfast.durations import Duration, seconds
@@ -19,7 +21,6 @@ from holdfast.errors import Closed, ConfigurationError, HoldfastError
 from holdfast.operations import rules
 from holdfast.operations._desk_async import AsyncDesk
 from holdfast.operations._operation_async import AsyncOperation, granted
-from holdfast.operations.flavour import AsyncBackground, AsyncFlavour
 from holdfast.operations.record import Grant
 
 log = logging.getLogger("holdfast.operations")

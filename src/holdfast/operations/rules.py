@@ -69,7 +69,6 @@ COMPLETE = Script.load(__package__, "complete")
 FAIL = Script.load(__package__, "fail")
 FORGET = Script.load(__package__, "forget")
 ORPHANS = Script.load(__package__, "orphans")
-POLICY = Script.load(__package__, "policy")
 REPAIR = Script.load(__package__, "repair")
 RETRY = Script.load(__package__, "retry")
 

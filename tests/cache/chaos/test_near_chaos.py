@@ -215,7 +215,7 @@ def test_the_check_finds_a_missing_guard(
         settled(reader)
         plant(reader._store.near)
         oldest = 0.0
-        for _ in range(10):
+        for _ in range(30):
             oldest = max(oldest, audit(reader, near(other), lambda: fault(faults)).seen.oldest)
             if oldest > BOUND + SLACK:
                 return

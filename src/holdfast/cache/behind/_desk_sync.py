@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-from holdfast._signals import ServerWarning, Signal
+from holdfast._coord._safety_sync import require_keeping
+from holdfast._signals import Signal
 from holdfast._wire._sync import Wire
 from holdfast.cache.behind import rules
 from holdfast.cache.behind.hold import Pace
@@ -61,15 +61,8 @@ class Desk:
         if self._kept:
             return
         self.agree()
-        without_aof = False
-        for partition in self.layout.partitions:
-            policy, aof = self.wire.run(rules.POLICY, (partition.state,))
-            facts = replace(self.wire.facts(), eviction_policy=policy.decode() or None)
-            facts.require_keeping(
-                f"write-behind of cache {self.name!r}", accept_loss=self.options.accept_loss
-            )
-            without_aof = without_aof or aof == b"0"
-        if without_aof and not self._kept:
-            consequence = rules.no_aof(self.name)
-            self.notify(ServerWarning(server=self.wire.name, setting="appendonly", consequence=consequence))
+        keys = [partition.state for partition in self.layout.partitions]
+        what = f"write-behind of cache {self.name!r}"
+        accept_loss = self.options.accept_loss
+        require_keeping(self.wire, keys, what, rules.no_aof(self.name), accept_loss=accept_loss)
         self._kept = True

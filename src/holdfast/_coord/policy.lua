@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- operations/policy: what the server of this slot does with the only copy of something.
+-- _coord/policy: what the server of this slot does with the only copy of something.
 --
 -- KEYS[1]  key  any of the slot: in a Cluster it says which primary is asked
 -- returns  {maxmemory_policy, aof_enabled} as INFO tells them; '' where it may not be asked
