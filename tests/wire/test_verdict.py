@@ -187,3 +187,12 @@ def test_refused_questions_are_warnings_with_their_consequence():
 
     assert {setting for setting, _ in known.warnings} == {"INFO", "COMMAND", "CONFIG"}
     assert known.eviction_policy is None
+
+
+def test_a_script_that_was_stopped_in_the_middle_is_repeated_only_if_that_is_safe():
+    """Its slot is being moved. It may not have come so far as to note the id of the request."""
+    told = "ERR Script attempted to access a non local key in a cluster node script: 1f, on @user_script:239."
+    found = verdict.of_reply(told, "EVALSHA", "redis://h")
+
+    assert isinstance(found.error, errors.Unconfirmed)
+    assert [retry for retry in RETRIES if found.may_repeat(retry)] == ["safe"]

@@ -1,14 +1,17 @@
 """The hub: one daemon thread per client and process, for what must go on while nobody is calling.
 
-It wakes waiters by push (`watch`) and delivers commands that must not get lost (`deliver`), for threads and
-for tasks of any event loop alike. Written by hand and without a twin: its own thread does the blocking, and
-whoever waits does so on a signal whose `fire` is safe from any thread.
+It wakes waiters by push (`watch`), hands on what is said (`listen`) and delivers commands that must not get
+lost (`deliver`), for threads and for tasks of any event loop alike. Written by hand and without a twin: its
+own thread does the blocking, and whoever waits does so on a signal whose `fire` is safe from any thread.
 
 Promise
 * A watch fires when its subscription is confirmed and at every message from then on. So whoever looks at the
   server after a firing, and then waits again, misses nothing. Where a message could have been missed
   (connection lost, renewed, refused) it fires as well. A dead link is noticed within `2 * interval`. Firing
   for no reason is allowed, so a waiter always looks for itself.
+* A listener gets every message from the confirmation on, in the order in which the server sent them, and is
+  fired wherever a watch is: there, and only there, something may be missing. All channels of a client share
+  one connection, however many listen.
 * A holder of tracked keys is told of every change of them, or that nothing is heard (`hub_tracking`).
 * A lease is renewed until it is closed, or said to be lost (`hub_keeping`). A client has a hub of its own for
   that, so that nothing of the others' can delay it.
@@ -42,7 +45,7 @@ from holdfast._compat import monotonic, sleep
 from holdfast._wire.hub_bell import Bell
 from holdfast._wire.hub_keeper import Keeper
 from holdfast._wire.hub_keeping import Keeping, Keepings
-from holdfast._wire.hub_ledger import Holder, Kept, Outbox, Waker, Watch, Watches
+from holdfast._wire.hub_ledger import Holder, Kept, Listener, Outbox, Waker, Watch, Watches
 from holdfast._wire.hub_line import NEVER, Connection, Courier, Desk, Ear, Here, Line, Router
 from holdfast._wire.hub_tracking import Tracker, Tracking, Trackings
 from holdfast._wire.mutex import MUTEX
@@ -120,6 +123,17 @@ class Hub:
         """
         crew = self._at_work()
         watch = self._watches.add(channel.encode(), signal)
+        crew.bell.ring()
+        return watch
+
+    def listen(self, channel: str, listener: Listener) -> Watch:
+        """Hand every message of `channel` to `listener`, in this hub's thread, until the watch is closed.
+
+        The hub keeps the listener: one that refers to the client keeps it from being collected. Raises:
+        Closed.
+        """
+        crew = self._at_work()
+        watch = self._watches.add(channel.encode(), listener, listener.heard)
         crew.bell.ring()
         return watch
 

@@ -28,12 +28,26 @@ class Waker(Protocol):
         """Wake whoever waits."""
 
 
+class Listener(Waker, Protocol):
+    """Whoever takes what is said on a channel. Called in a hub's thread; must be quick.
+
+    `fire`: something may have been said that was not heard: the subscription begins, or ends, here.
+    """
+
+    def heard(self, payload: bytes) -> object:
+        """This was said."""
+
+
 class AnyWatch(Protocol):
     """A subscription of one waiter, whatever kind of hub keeps it; a context manager."""
 
     @property
     def pushing(self) -> bool:
         """Can a wake-up be expected?"""
+
+    @property
+    def state(self) -> State:
+        """How far the subscription is."""
 
     def close(self) -> None:
         """Stop watching; may be repeated."""
@@ -84,6 +98,9 @@ class AnyHub(Protocol):
     def watch(self, channel: str, signal: Waker) -> AnyWatch:
         """Fire `signal` at every message of `channel` until the watch is closed. Raises: Closed."""
 
+    def listen(self, channel: str, listener: Listener) -> AnyWatch:
+        """Hand every message of `channel` to `listener` until the watch is closed. Raises: Closed."""
+
     def deliver(self, name: Hashable, command: Command, done: Callable[[], object]) -> None:
         """Run the idempotent `command` until it is confirmed; then call `done`. Raises: Closed."""
 
@@ -128,19 +145,30 @@ class Channel:
 
 
 class Watch:
-    """A subscription of one waiter; a context manager. After `close` its signal is left alone (soon)."""
+    """A subscription of one waiter; a context manager. After `close` its signal is left alone (soon).
 
-    __slots__ = ("_book", "_channel", "signal")
+    `heard` takes the messages; without it, a message fires the signal.
+    """
 
-    def __init__(self, book: Watches, channel: Channel, signal: Waker) -> None:
+    __slots__ = ("_book", "_channel", "heard", "signal")
+
+    def __init__(
+        self, book: Watches, channel: Channel, signal: Waker, heard: Callable[[bytes], object] | None = None
+    ) -> None:
         self._book = book
         self._channel = channel
         self.signal = signal
+        self.heard = heard
 
     @property
     def pushing(self) -> bool:
         """Can a wake-up be expected? False if the server refuses pub/sub or there is no connection for it."""
         return self._channel.state is not State.REFUSED and not self._book.down
+
+    @property
+    def state(self) -> State:
+        """How far the subscription is."""
+        return self._channel.state
 
     def close(self) -> None:
         """Stop watching; may be repeated."""
@@ -167,7 +195,7 @@ class Watches:
     def __len__(self) -> int:
         return len(self._channels)
 
-    def add(self, name: bytes, signal: Waker) -> Watch:
+    def add(self, name: bytes, signal: Waker, heard: Callable[[bytes], object] | None = None) -> Watch:
         """Watch channel `name`; fires at once if it is confirmed already (a message may just have passed)."""
         with MUTEX:
             channel = self._channels.get(name)
@@ -175,7 +203,7 @@ class Watches:
                 channel = self._channels[name] = Channel(name)
                 self._new.append(channel)
             self._idle.pop(channel, None)
-            watch = Watch(self, channel, signal)
+            watch = Watch(self, channel, signal, heard)
             channel.watches[watch] = None
             settled = self.down or channel.state in (State.ON, State.REFUSED)
         if settled:
@@ -222,12 +250,38 @@ class Watches:
             wakers = self._wakers((channel,))
         fire(wakers, self._stumbled)
 
-    def message(self, name: bytes) -> None:
-        """Something was published on channel `name`."""
+    def message(self, name: bytes, payload: bytes) -> None:
+        """`payload` was published on channel `name`."""
         with MUTEX:
             channel = self._channels.get(name)
-            wakers = self._wakers((channel,)) if channel else []
+            watches = [*channel.watches] if channel else []
+        for watch in watches:
+            try:
+                if watch.heard is None:
+                    watch.signal.fire()
+                else:
+                    watch.heard(payload)
+            except Exception as error:  # noqa: BLE001 (others are listening too)
+                self._stumbled(error)
+
+    def displaced(self, name: bytes) -> None:
+        """Channel `name` is not heard here any more: wake who watches it, and ask for it again."""
+        with MUTEX:
+            channel = self._channels.get(name)
+            if channel is None or self.left(channel):
+                return
+            channel.state = State.NEW
+            self._new.append(channel)
+            wakers = self._wakers((channel,))
         fire(wakers, self._stumbled)
+
+    def left(self, channel: Channel) -> bool:
+        """Forget `channel`, which is not heard, if nobody watches it."""
+        with MUTEX:
+            if not channel.watches and self._channels.get(channel.name) is channel:
+                del self._channels[channel.name]
+                self._idle.pop(channel, None)
+            return not channel.watches
 
     def lost(self) -> None:
         """There is no connection: wake everybody once, ask again for every channel that is still watched."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from holdfast import _signals
 from holdfast._compat import monotonic
@@ -29,13 +29,10 @@ T = TypeVar("T")
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
-IDLE = (
-    30.0  # seconds after which a connection without work is closed, before a firewall forgets it in silence
-)
+IDLE = 30.0  # seconds after which a connection without work is closed, before a firewall forgets it
 BATCH = 128  # commands under way at once: enough to use the connection, too few to block on a full socket
 NEVER = float("inf")
 PING = pack(("PING",))
-
 ASKING = pack(("ASKING",))
 
 Report = Callable[[_signals.Signal], None]
@@ -162,6 +159,13 @@ class Line:
         owner: T = self._debts.popleft()[0]
         return owner
 
+    def settled(self, owner: object) -> bool:
+        """Is it the answer to `owner` that has just come? It may also be one that nobody has asked for."""
+        if not self._debts or self._debts[0][0] != owner:
+            return False
+        self._debts.popleft()
+        return True
+
     def deadline(self) -> float:
         """When the oldest answer is overdue. Raises: WireFailure if that has passed."""
         if not self._debts:
@@ -237,7 +241,7 @@ class Desk:
 
     def lose(self, error: BaseException) -> None:
         """The line is no good any more: close it, rest, start over."""
-        unanswered = self.line.owes
+        owed = self.line.owes
         self.line.drop()
         self.line.rest()
         self._lost()
@@ -245,9 +249,7 @@ class Desk:
         if not self._away:
             self._away = True
             cause = str(error) or type(error).__name__
-            lost = _signals.Disconnected(
-                server=self._server, purpose="hub", cause=cause, unanswered=unanswered
-            )
+            lost = _signals.Disconnected(server=self._server, purpose="hub", cause=cause, unanswered=owed)
             self._report(lost)
 
     def start_over(self, cause: str) -> None:
@@ -269,8 +271,10 @@ class Desk:
         raise NotImplementedError
 
 
-class Leaving:
+class Leaving(NamedTuple):
     """Stands in the queue of debts for an unsubscription."""
+
+    name: bytes
 
 
 class Pinging:
@@ -300,7 +304,7 @@ class Ear(Desk):
         # One command each: a refusal then concerns one channel, and a Cluster has channels in many slots.
         questions: list[tuple[Any, bytes]] = [
             *((channel, pack(("SSUBSCRIBE", channel.name))) for channel in self._watches.take_new()),
-            *((Leaving(), pack(("SUNSUBSCRIBE", name))) for name in self._watches.take_idle(monotonic())),
+            *((Leaving(name), pack(("SUNSUBSCRIBE", name))) for name in self._watches.take_idle(monotonic())),
         ]
         next_ping = self.line.heard + self._interval
         if not questions and not self.line.owes and next_ping <= monotonic():
@@ -312,11 +316,12 @@ class Ear(Desk):
     def _hear(self, reply: Reply) -> None:
         kind = bytes(reply[0]) if isinstance(reply, list) and reply else b""
         if kind == b"smessage":
-            self._watches.message(reply[1])
+            self._watches.message(reply[1], reply[2])
         elif kind == b"ssubscribe":
             self._watches.settle(self.line.settle(Channel), State.ON)
         elif kind == b"sunsubscribe":
-            self.line.settle(Leaving)  # unasked, it means that the slot has moved: the line starts over
+            if not self.line.settled(Leaving(reply[1])):
+                self._watches.displaced(reply[1])  # nobody has asked for it: its slot has moved
         elif isinstance(reply, ReplyError):
             self._refused(str(reply))
         else:
@@ -326,6 +331,8 @@ class Ear(Desk):
         channel = self.line.settle(object)
         if message.startswith("MOVED "):
             self._router.misplaced(message)
+            if isinstance(channel, Leaving) or (isinstance(channel, Channel) and self._watches.left(channel)):
+                return  # who watches it does so elsewhere now
             raise WireFailure(message, sent=True)
         if not isinstance(channel, Channel) or heals(message, "SSUBSCRIBE", self._server):
             raise WireFailure(message, sent=True)
@@ -381,9 +388,7 @@ class Courier(Desk):
                 self._outbox.again(kept)
                 self.line.rest()
         elif refusal is not None and refusal.startswith("READONLY "):
-            raise WireFailure(
-                refusal, sent=True
-            )  # a demoted primary: the next connection leads to the new one
+            raise WireFailure(refusal, sent=True)  # a demoted primary: the next connection leads to the new
         elif refusal is not None and heals(refusal, str(kept.command[0]), self._server):
             self._outbox.again(kept)
             if self.line.not_before <= monotonic():  # one rest for a whole batch of refusals

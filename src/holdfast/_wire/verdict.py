@@ -170,6 +170,9 @@ _STATEFUL = {
 
 _STATEFUL_CLIENT = {"REPLY", "TRACKING", "CACHING", "NO-EVICT", "NO-TOUCH", "SETNAME", "SETINFO"}
 
+_NOT_LOCAL = "access a non local key"  # in a script
+_SPLIT = "SPLIT"  # our own code for it: done in part, so a request id may not have been noted
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -192,6 +195,8 @@ class Verdict:
             return True
         if isinstance(self.error, Refused | ConfigurationError):
             return False
+        if self.code == _SPLIT:
+            return retry == "safe"
         return self.executed is False or retry != "never"
 
 
@@ -222,6 +227,9 @@ def of_reply(message: str, command: str, server: str) -> Verdict:
     if code == "CROSSSLOT":
         fix = f"{told}; give all keys of one command the same {{tag}}, so that they share a slot"
         return Verdict(ConfigurationError(fix), executed=False, code=code)
+    if _NOT_LOCAL in rest:
+        text = f"{server} stopped {command} in the middle: its slot is being moved; it may have happened"
+        return Verdict(Unconfirmed(text, retry_after=0.1), executed=None, code=_SPLIT)
     if code in {"MOVED", "ASK"}:
         fix = f"{server} is a node of a Cluster ({message}); connect with redis+cluster://"
         return Verdict(ConfigurationError(fix), executed=False, code=code)

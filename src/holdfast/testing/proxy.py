@@ -76,7 +76,9 @@ class FaultProxy:
             self._doomed += [match] * n
 
     def swallow_replies(self) -> None:
-        """Keep connections open and discard what the server says, until `heal`."""
+        """Keep connections open and discard what the server says, until `heal`, which then cuts them: after
+        a reply that is missing, every later one would be taken for another's.
+        """
         self.mute = True
 
     def delay(self, seconds: float) -> None:
@@ -120,6 +122,8 @@ class FaultProxy:
         """End every fault. Connections that were cut stay cut."""
         with self._lock:
             self._doomed.clear()
+        if self.mute:
+            self.cut()
         self.mute, self.lag, self.rewriter = False, 0.0, None
         self._open.set()
         self.accept()

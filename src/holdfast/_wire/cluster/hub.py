@@ -2,9 +2,10 @@
 node of its key.
 
 Promise: what `_wire/hub.py` promises, also when slots move. A watch follows its channel to the node that
-serves it now and fires once it is confirmed there, since a message may have been missed in between. A kept
-command follows its key. A node that is frozen or gone delays nothing at the others, since each has a thread
-of its own; that of a node that serves nothing any more ends.
+serves it now and fires once it is confirmed there, since a message may have been missed in between. While
+it moves, a listener may be called from the threads of both nodes. A kept command follows its key. A node that
+is frozen or gone delays nothing at the others, since each has a thread of its own; that of a node that serves
+nothing any more ends.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ import contextlib
 import os
 import weakref
 from collections.abc import Callable, Hashable
-from typing import Any, Self
+from typing import Any
 
 from holdfast._compat import monotonic, sleep
 from holdfast._wire.cluster import slots
 from holdfast._wire.cluster.atlas import Atlas, NodeEndpoint
 from holdfast._wire.cluster.layout import Address
 from holdfast._wire.cluster.tracking import ClusterTracking
-from holdfast._wire.hub import Hub, Watch
+from holdfast._wire.cluster.watch import ClusterWatch
+from holdfast._wire.hub import Hub
 from holdfast._wire.hub_keeping import Keeping
-from holdfast._wire.hub_ledger import Holder, Kept, Waker
+from holdfast._wire.hub_ledger import Holder, Kept, Listener, Waker
 from holdfast._wire.hub_line import Router
 from holdfast._wire.mutex import MUTEX
 from holdfast._wire.transport import Command
@@ -31,54 +33,6 @@ from holdfast.errors import Closed, ConfigurationError, HoldfastError
 MakeHub = Callable[[NodeEndpoint, Router], Hub]
 
 LOOK = 0.01  # seconds between two looks at what is still to be delivered, while closing
-
-
-class ClusterWatch:
-    """A subscription of one waiter, wherever its channel is; a context manager."""
-
-    __slots__ = ("__weakref__", "_at", "_book", "_inner", "channel", "is_closed", "signal", "slot")
-
-    def __init__(self, book: ClusterHub, channel: str, signal: Waker) -> None:
-        self._book = book
-        self._inner: Watch | None = None
-        self._at: NodeEndpoint | None = None
-        self.is_closed = False
-        self.channel = channel
-        self.signal = signal
-        self.slot = slots.slot_of(channel)
-
-    @property
-    def pushing(self) -> bool:
-        """Can a wake-up be expected?"""
-        inner = self._inner
-        return inner is not None and inner.pushing
-
-    def go_to(self, endpoint: NodeEndpoint, hub: Hub) -> None:
-        """Watch there from now on. Raises: Closed, Unavailable."""
-        if self._at is endpoint:
-            return
-        outdated: Watch | None = hub.watch(self.channel, self.signal)
-        with MUTEX:
-            if not self.is_closed:
-                self._at = endpoint
-                outdated, self._inner = self._inner, outdated
-        if outdated is not None:
-            outdated.close()
-
-    def close(self) -> None:
-        """Stop watching; may be repeated."""
-        with MUTEX:
-            self.is_closed = True
-            inner, self._inner = self._inner, None
-        self._book.forget(self)
-        if inner is not None:
-            inner.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
 class ClusterHub:
@@ -99,9 +53,18 @@ class ClusterHub:
 
     def watch(self, channel: str, signal: Waker) -> ClusterWatch:
         """Fire `signal` as promised until the watch is closed; a context manager. Raises: Closed."""
+        return self._place(ClusterWatch(self.forget, channel, signal))
+
+    def listen(self, channel: str, listener: Listener) -> ClusterWatch:
+        """Hand every message of `channel` to `listener`, in a hub's thread, until the watch is closed.
+
+        Raises: Closed.
+        """
+        return self._place(ClusterWatch(self.forget, channel, listener, listener))
+
+    def _place(self, watch: ClusterWatch) -> ClusterWatch:
         if self._closed:
             raise Closed("this client was closed; make a new one")
-        watch = ClusterWatch(self, channel, signal)
         with MUTEX:
             self._watches.add(watch)
         try:
