@@ -84,6 +84,64 @@ _HOMES = {
     "holdfast.locks.redlock.options": ("RedlockNode",),
     "holdfast.operations._sweep_async": ("AsyncWatcher",),
     "holdfast.operations._sweep_sync": ("Watcher",),
+    "holdfast.streams._stream_async": ("AsyncStream",),
+    "holdfast.streams._stream_sync": ("Stream",),
+    "holdfast.streams._message_async": ("AsyncMessage",),
+    "holdfast.streams._message_sync": ("Message",),
+    "holdfast.streams._effects_async": ("AsyncEffects",),
+    "holdfast.streams._effects_sync": ("Effects",),
+    "holdfast.streams._books_async": ("AsyncGroup",),
+    "holdfast.streams._books_sync": ("Group",),
+    "holdfast.streams._dead_async": ("AsyncDeadLetters",),
+    "holdfast.streams._dead_sync": ("DeadLetters",),
+    "holdfast.streams.options": (
+        "Backoff",
+        "DeadMessage",
+        "Lag",
+        "Outgoing",
+        "Published",
+        "Retention",
+    ),
+    "holdfast.streams.counters": ("SubscriberStats",),
+    "holdfast.streams.rules": (
+        "Reject",
+        "Retry",
+    ),
+    "holdfast.streams.books": (
+        "GroupMember",
+        "StreamEntry",
+        "StreamInfo",
+        "StreamPart",
+    ),
+    "holdfast.events._log_async": ("AsyncEventLog",),
+    "holdfast.events._log_sync": ("EventLog",),
+    "holdfast.events._projection_async": ("AsyncProjection",),
+    "holdfast.events._projection_sync": ("Projection",),
+    "holdfast.events.kinds": ("NewEvent",),
+    "holdfast.events.options": (
+        "Appended",
+        "Loaded",
+        "NewBatch",
+        "Parked",
+        "PositionTrimmed",
+        "ProjectionBehind",
+        "ProjectionFailed",
+        "ProjectionStatus",
+        "StoredEvent",
+    ),
+    "holdfast.topics._topic_async": ("AsyncTopic",),
+    "holdfast.topics._topic_sync": ("Topic",),
+    "holdfast.topics._subscription_async": ("AsyncSubscription",),
+    "holdfast.topics._subscription_sync": ("Subscription",),
+    "holdfast.topics.options": (
+        "Gap",
+        "SlowSubscriber",
+        "TopicMessage",
+        "TopicPublished",
+        "TopicStats",
+    ),
+    "holdfast.topics.rules": ("Position",),
+    "holdfast.events.effects": ("ProjectionEffects",),
     "holdfast.errors": (
         "AlreadyDone",
         "Closed",
@@ -118,31 +176,42 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "__version__",
     "AlreadyDone",
+    "Appended",
     "AsyncBoundScript",
     "AsyncCache",
     "AsyncCachedFunction",
+    "AsyncDeadLetters",
+    "AsyncEffects",
+    "AsyncEventLog",
     "AsyncFencedRegister",
+    "AsyncGroup",
     "AsyncHoldfast",
     "AsyncIdempotentFunction",
     "AsyncLatch",
     "AsyncLeader",
     "AsyncLease",
     "AsyncLock",
+    "AsyncMessage",
     "AsyncMultiLease",
     "AsyncMultiLock",
     "AsyncObservation",
     "AsyncOperation",
     "AsyncOperations",
+    "AsyncProjection",
     "AsyncRedlock",
     "AsyncRedlockLease",
     "AsyncRwLock",
     "AsyncRwSide",
     "AsyncSemaphore",
     "AsyncSource",
+    "AsyncStream",
+    "AsyncSubscription",
     "AsyncTerm",
+    "AsyncTopic",
     "AsyncTransaction",
     "AsyncWatcher",
     "Backlog",
+    "Backoff",
     "Behind",
     "BoundScript",
     "Cache",
@@ -156,31 +225,43 @@ __all__ = [
     "current_load",
     "current_operation",
     "DeadLetter",
+    "DeadLetters",
+    "DeadMessage",
     "Durability",
+    "Effects",
     "Entry",
+    "EventLog",
     "Fenced",
     "FencedRegister",
     "FenceHistoryLost",
+    "Gap",
+    "Group",
+    "GroupMember",
     "Holder",
     "Holdfast",
     "HoldfastError",
     "IdempotentFunction",
     "L1",
+    "Lag",
     "Latch",
     "LatchState",
     "Leader",
     "Lease",
     "Load",
+    "Loaded",
     "LoadTimeout",
     "Lock",
     "LockError",
     "LockLost",
     "LockStats",
     "LockTimeout",
+    "Message",
     "Missing",
     "MISSING",
     "MultiLease",
     "MultiLock",
+    "NewBatch",
+    "NewEvent",
     "NoPermission",
     "NoQuorum",
     "NotDurable",
@@ -197,21 +278,46 @@ __all__ = [
     "OperationsBacklog",
     "OperationsStats",
     "OperationStatus",
+    "Outgoing",
     "OutOfMemory",
     "Overloaded",
+    "Parked",
     "Permits",
+    "Position",
+    "PositionTrimmed",
+    "Projection",
+    "ProjectionBehind",
+    "ProjectionEffects",
+    "ProjectionFailed",
+    "ProjectionStatus",
+    "Published",
     "ReadOnly",
     "Redlock",
     "RedlockLease",
     "RedlockNode",
     "Refused",
+    "Reject",
+    "Retention",
+    "Retry",
     "RwLock",
     "RwSide",
     "Semaphore",
+    "SlowSubscriber",
     "Source",
+    "StoredEvent",
+    "Stream",
+    "StreamEntry",
+    "StreamInfo",
+    "StreamPart",
+    "SubscriberStats",
+    "Subscription",
     "Term",
     "Tls",
     "TooSlow",
+    "Topic",
+    "TopicMessage",
+    "TopicPublished",
+    "TopicStats",
     "Transaction",
     "Unavailable",
     "Unconfirmed",
@@ -272,6 +378,21 @@ if TYPE_CHECKING:
     from holdfast.errors import Unavailable as Unavailable
     from holdfast.errors import Unconfirmed as Unconfirmed
     from holdfast.errors import UnsafeServer as UnsafeServer
+    from holdfast.events._log_async import AsyncEventLog as AsyncEventLog
+    from holdfast.events._log_sync import EventLog as EventLog
+    from holdfast.events._projection_async import AsyncProjection as AsyncProjection
+    from holdfast.events._projection_sync import Projection as Projection
+    from holdfast.events.effects import ProjectionEffects as ProjectionEffects
+    from holdfast.events.kinds import NewEvent as NewEvent
+    from holdfast.events.options import Appended as Appended
+    from holdfast.events.options import Loaded as Loaded
+    from holdfast.events.options import NewBatch as NewBatch
+    from holdfast.events.options import Parked as Parked
+    from holdfast.events.options import PositionTrimmed as PositionTrimmed
+    from holdfast.events.options import ProjectionBehind as ProjectionBehind
+    from holdfast.events.options import ProjectionFailed as ProjectionFailed
+    from holdfast.events.options import ProjectionStatus as ProjectionStatus
+    from holdfast.events.options import StoredEvent as StoredEvent
     from holdfast.locks._lease_async import AsyncLease as AsyncLease
     from holdfast.locks._lease_sync import Lease as Lease
     from holdfast.locks._lock_async import AsyncLock as AsyncLock
@@ -320,6 +441,39 @@ if TYPE_CHECKING:
     from holdfast.operations.options import OperationsBacklog as OperationsBacklog
     from holdfast.operations.options import OperationsStats as OperationsStats
     from holdfast.operations.options import OperationStatus as OperationStatus
+    from holdfast.streams._books_async import AsyncGroup as AsyncGroup
+    from holdfast.streams._books_sync import Group as Group
+    from holdfast.streams._dead_async import AsyncDeadLetters as AsyncDeadLetters
+    from holdfast.streams._dead_sync import DeadLetters as DeadLetters
+    from holdfast.streams._effects_async import AsyncEffects as AsyncEffects
+    from holdfast.streams._effects_sync import Effects as Effects
+    from holdfast.streams._message_async import AsyncMessage as AsyncMessage
+    from holdfast.streams._message_sync import Message as Message
+    from holdfast.streams._stream_async import AsyncStream as AsyncStream
+    from holdfast.streams._stream_sync import Stream as Stream
+    from holdfast.streams.books import GroupMember as GroupMember
+    from holdfast.streams.books import StreamEntry as StreamEntry
+    from holdfast.streams.books import StreamInfo as StreamInfo
+    from holdfast.streams.books import StreamPart as StreamPart
+    from holdfast.streams.counters import SubscriberStats as SubscriberStats
+    from holdfast.streams.options import Backoff as Backoff
+    from holdfast.streams.options import DeadMessage as DeadMessage
+    from holdfast.streams.options import Lag as Lag
+    from holdfast.streams.options import Outgoing as Outgoing
+    from holdfast.streams.options import Published as Published
+    from holdfast.streams.options import Retention as Retention
+    from holdfast.streams.rules import Reject as Reject
+    from holdfast.streams.rules import Retry as Retry
+    from holdfast.topics._subscription_async import AsyncSubscription as AsyncSubscription
+    from holdfast.topics._subscription_sync import Subscription as Subscription
+    from holdfast.topics._topic_async import AsyncTopic as AsyncTopic
+    from holdfast.topics._topic_sync import Topic as Topic
+    from holdfast.topics.options import Gap as Gap
+    from holdfast.topics.options import SlowSubscriber as SlowSubscriber
+    from holdfast.topics.options import TopicMessage as TopicMessage
+    from holdfast.topics.options import TopicPublished as TopicPublished
+    from holdfast.topics.options import TopicStats as TopicStats
+    from holdfast.topics.rules import Position as Position
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,9 @@ from holdfast._client import aopen_replicas, aopen_transport, check, find_place,
 from holdfast._compat import aoff_loop, monotonic
 from holdfast._coord.guard import Guarding
 from holdfast._coordination_async import AsyncCoordination
+from holdfast._running_async import AsyncRunnable, AsyncRunning
 from holdfast._signals import Observers, ServerWarning
+from holdfast._streaming_async import AsyncStreaming
 from holdfast._transaction_async import AsyncTransaction
 from holdfast._wire import config
 from holdfast._wire._async import AsyncWire
@@ -32,14 +34,17 @@ from holdfast.cache._async import AsyncCache
 from holdfast.cache.options import CacheKeywords, CacheOptions
 from holdfast.durations import Duration, seconds
 from holdfast.errors import ConfigurationError, Refused
+from holdfast.events._log_async import AsyncEventLog
 from holdfast.locks._place_async import AsyncPlace
 from holdfast.operations._async import AsyncOperations
 from holdfast.operations.options import OperationsKeywords, OperationsOptions
+from holdfast.streams._stream_async import AsyncStream
+from holdfast.topics._topic_async import AsyncTopic
 
 T = TypeVar("T")
 
 
-class AsyncHoldfast(AsyncCoordination):
+class AsyncHoldfast(AsyncCoordination, AsyncStreaming):
     """A client of one Redis or Valkey server, for asyncio; may be shared by all tasks and event loops of a
     process.
     """
@@ -103,6 +108,11 @@ class AsyncHoldfast(AsyncCoordination):
         self._caches: dict[str, AsyncCache[Any]] = {}
         self._operations: dict[str, AsyncOperations[Any]] = {}
         self._locks = AsyncPlace(self._wire)
+        self._streams: dict[str, AsyncStream[Any]] = {}
+        self._logs: dict[str, AsyncEventLog[Any]] = {}
+        self._topics: dict[str, AsyncTopic[Any]] = {}
+        self._running = AsyncRunning()
+        self._others: list[AsyncRunnable] = []
 
     @classmethod
     def from_config(cls, path: str | Path, **arguments: Any) -> Self:
@@ -137,10 +147,15 @@ class AsyncHoldfast(AsyncCoordination):
         if not self._closed:
             patience = seconds(drain, "drain", zero=True)
             begun = monotonic()
+            await self._running.close(patience)
             for cache in self.caches():
                 await cache._aclose(max(0.0, begun + patience - monotonic()))
             for operations in list(self._operations.values()):
                 await operations._aclose(max(0.0, begun + patience - monotonic()))
+            for log in list(self._logs.values()):
+                await log._aclose(max(0.0, begun + patience - monotonic()))
+            for topic in list(self._topics.values()):
+                await topic._aclose()
             self._wire.stop()
             await aoff_loop(lambda: self._leases.close(0.0))
             await aoff_loop(lambda: self._hub.close(max(0.0, begun + patience - monotonic())))

@@ -19,7 +19,9 @@ from holdfast._client import open_replicas, open_transport, check, find_place, o
 from holdfast._compat import off_loop, monotonic
 from holdfast._coord.guard import Guarding
 from holdfast._coordination_sync import Coordination
+from holdfast._running_sync import Runnable, Running
 from holdfast._signals import Observers, ServerWarning
+from holdfast._streaming_sync import Streaming
 from holdfast._transaction_sync import Transaction
 from holdfast._wire import config
 from holdfast._wire._sync import Wire
@@ -32,14 +34,17 @@ from holdfast.cache._sync import Cache
 from holdfast.cache.options import CacheKeywords, CacheOptions
 from holdfast.durations import Duration, seconds
 from holdfast.errors import ConfigurationError, Refused
+from holdfast.events._log_sync import EventLog
 from holdfast.locks._place_sync import Place
 from holdfast.operations._sync import Operations
 from holdfast.operations.options import OperationsKeywords, OperationsOptions
+from holdfast.streams._stream_sync import Stream
+from holdfast.topics._topic_sync import Topic
 
 T = TypeVar("T")
 
 
-class Holdfast(Coordination):
+class Holdfast(Coordination, Streaming):
     """A client of one Redis or Valkey server, for threads; may be shared by all threads of a
     process.
     """
@@ -103,6 +108,11 @@ class Holdfast(Coordination):
         self._caches: dict[str, Cache[Any]] = {}
         self._operations: dict[str, Operations[Any]] = {}
         self._locks = Place(self._wire)
+        self._streams: dict[str, Stream[Any]] = {}
+        self._logs: dict[str, EventLog[Any]] = {}
+        self._topics: dict[str, Topic[Any]] = {}
+        self._running = Running()
+        self._others: list[Runnable] = []
 
     @classmethod
     def from_config(cls, path: str | Path, **arguments: Any) -> Self:
@@ -137,10 +147,15 @@ class Holdfast(Coordination):
         if not self._closed:
             patience = seconds(drain, "drain", zero=True)
             begun = monotonic()
+            self._running.close(patience)
             for cache in self.caches():
                 cache._aclose(max(0.0, begun + patience - monotonic()))
             for operations in list(self._operations.values()):
                 operations._aclose(max(0.0, begun + patience - monotonic()))
+            for log in list(self._logs.values()):
+                log._aclose(max(0.0, begun + patience - monotonic()))
+            for topic in list(self._topics.values()):
+                topic._aclose()
             self._wire.stop()
             off_loop(lambda: self._leases.close(0.0))
             off_loop(lambda: self._hub.close(max(0.0, begun + patience - monotonic())))

@@ -1,0 +1,398 @@
+# Generated from _consumer_async.py by tools/unasync.py. Do not edit.
+"""Consumer: takes messages for one subscriber and hands them to its handler, in the background.
+
+One reader asks the server, for all partitions and with all acknowledgements; `concurrency` workers run the
+handler. Between them stand the lanes, which know what may run.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from holdfast._compat import Signal, monotonic
+from holdfast._coord import tracing
+from holdfast._coord.background import Background
+from holdfast._coord.owner import owner, token
+from holdfast._wire.mutex import MUTEX
+from holdfast.durations import seconds
+from holdfast.errors import Closed, ConfigurationError, Unavailable
+from holdfast.streams import record, rules
+from holdfast.streams._berth_sync import Berth, Mode
+from holdfast.streams._books_sync import Group
+from holdfast.streams._desk_sync import Desk
+from holdfast.streams._message_sync import Message
+from holdfast.streams._relay_sync import relay
+from holdfast.streams._sharing_sync import Sharing
+from holdfast.streams._tidy_sync import Caretaker
+from holdfast.streams._worker_sync import Worker
+from holdfast.streams.counters import Counters, SubscriberStats
+from holdfast.streams.lanes import Lanes
+from holdfast.streams.options import Order, SubscriberOptions
+from holdfast.streams.seat import Seat
+
+log = logging.getLogger("holdfast.streams")
+
+
+class Consumer:
+    """See the file's docstring. Made by `stream.subscriber(...)`; started by `hf.run()`."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        group: str,
+        handler: Callable[..., Any],
+        options: SubscriberOptions,
+        order: Order,
+        counters: Counters,
+    ) -> None:
+        self.desk = desk
+        self.group = group
+        self.handler = handler
+        self.options = options
+        self.order = order
+        self.counters = counters
+        self.name = f"{desk.name}/{group}"
+        self.takes_message = rules.takes(handler, options.batch is not None)
+        self.failure: Exception | None = None
+        self.average = 0.0  # seconds that a handler takes
+        self.low = 0  # the reader wants to know when so few are left
+        self.caretaker = Caretaker(desk, group, options, alone=order != "none")
+        self.lanes = Lanes()
+        self._berths: list[Berth] = []
+        self._reader: Background | None = None
+        self._workers: list[Worker] = []
+        self._idle: deque[Signal] = deque()
+        self._closing = self._draining = self._over = True
+        self._waiting: list[Signal] = []
+
+    # --- life -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin. Raises: RuntimeError if no thread is running, or no thread can be started."""
+        self._closing = self._draining = self._over = False
+        self.failure = None
+        self.is_traced = tracing.is_on()
+        self.lanes = Lanes()
+        self._wake = Signal()
+        self._is_awake = False
+        self._member = f"{owner()}{token()[:8]}"
+        seat = Seat(
+            self.group,
+            self._member,
+            lease=seconds(self.options.lease),
+            alone=self.order != "none",
+            start="0" if self.options.start == "first" else "$",
+            most=self.options.max_deliveries or 0,
+            deletes=self.desk.deletes,
+            counters=self.counters,
+        )
+        parts = self.desk.layout.parts
+        self._berths = [Berth(self.desk, one, seat, Message, self._wake) for one in parts]
+        random.shuffle(self._berths)  # members that begin together shall not all stand at the same door
+        self._sharing = Sharing(self, self._member, self._berths)
+        self._workers = [Worker(self, number) for number in range(self.options.concurrency)]
+        self._reader = Background(f"holdfast-stream-{self.name}", self._run)
+
+    @property
+    def alive(self) -> bool:
+        """Is it at work? Not once it is closed, and not in the child of a fork."""
+        return not self._over and self._reader is not None and self._reader.alive
+
+    def stats(self) -> SubscriberStats:
+        """What this process has done."""
+        counters = self.counters
+        counters.running, counters.in_flight = self.running, self.in_flight
+        return counters.snapshot()
+
+    @property
+    def in_flight(self) -> int:
+        """Messages taken and not finished."""
+        return sum([len(one.in_flight) for one in self._berths])
+
+    def is_idle(self) -> bool:
+        """Is there nothing unread, nothing in work, and nothing that waits for a retry? By the last look; of
+        partitions that another process has, by what the server says.
+        """
+        own = [one for one in self._berths if one.epoch]
+        if not self.alive or self.in_flight or not all(one.is_quiet and not one.is_rung for one in own):
+            return False
+        if len(own) == len(self._berths):
+            return True
+        lag = Group(self.desk, self.group).lag()
+        return not lag.entries and not lag.pending
+
+    def close(self, drain: float = 10.0) -> None:
+        """Take nothing more, wait for the handlers at most `drain` seconds, give back what has not begun, and
+        leave. May be repeated. Then handlers that are threads are cancelled; their messages come again.
+        """
+        give_up = monotonic() + drain
+        self._draining = True
+        if self._reader is None or self._over:
+            return
+        self._wake.fire()
+        if not self._until(give_up, lambda: not self.running):
+            for worker in self._workers:
+                worker.cancel()
+            self._until(monotonic() + rules.LAST_WORDS, lambda: not self.running)
+        self._closing = True
+        self._wake.fire()
+        self._wake_workers(len(self._idle))
+        self._until(monotonic() + self.desk.wire.timeout * 2, lambda: not self.alive)
+
+    @property
+    def running(self) -> int:
+        """Handlers at this moment."""
+        return sum(1 for one in self._workers if one.is_busy)
+
+    def _until(self, give_up: float, is_so: Callable[[], bool]) -> bool:
+        signal = Signal()
+        with MUTEX:
+            self._waiting.append(signal)
+        try:
+            while not is_so():
+                left = give_up - monotonic()
+                if left <= 0:
+                    return False
+                signal.clear()
+                if not is_so():
+                    signal.wait(min(left, 0.2))
+            return True
+        finally:
+            with MUTEX:
+                self._waiting.remove(signal)
+
+    def tell(self) -> None:
+        """Something has ended: whoever waits for that looks."""
+        with MUTEX:
+            waiting = list(self._waiting)
+        for signal in waiting:
+            signal.fire()
+
+    # --- between the reader and the workers -----------------------------------------------------------------
+
+    @property
+    def is_draining(self) -> bool:
+        """Shall workers begin nothing more?"""
+        return self._draining
+
+    @property
+    def is_closing(self) -> bool:
+        """Shall workers end?"""
+        return self._closing
+
+    def failed(self, message: Message[Any], why: str, pause: float) -> None:
+        """Tell that a message comes again."""
+        self.desk.notify(
+            rules.MessageFailed(
+                stream=self.desk.name,
+                group=self.group,
+                id=message.id,
+                deliveries=message.deliveries,
+                error=why,
+                rest=pause,
+            )
+        )
+
+    def wake(self) -> bool:
+        """The reader has something to do; False if it knows already."""
+        if self._is_awake:
+            return False
+        self._is_awake = True
+        self._wake.fire()
+        return True
+
+    def ring(self) -> None:
+        """Something else has happened that the reader has to look at."""
+        self._wake.fire()
+
+    def wait_for_work(self, signal: Signal) -> None:
+        """Have `signal` fired when there is something to run."""
+        self._idle.append(signal)
+
+    def _wake_workers(self, count: int) -> None:
+        for _ in range(min(count, len(self._idle))):
+            try:
+                self._idle.popleft().fire()
+            except IndexError:  # another one was quicker
+                return
+
+    # --- the reader -----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                try:
+                    self.desk.check()
+                    self._read()
+                except Closed:
+                    return
+                except ConfigurationError as error:  # of no use to go on: whoever runs it is told
+                    self.failure = error
+                    return
+                except Unavailable as error:
+                    log.debug("stream %s: %s", self.name, error)
+                    self._wake.wait(rules.AWAY)
+                except Exception as error:  # noqa: BLE001 (nobody else would notice)
+                    self._stumbled(error)
+                    self._wake.wait(rules.STUMBLE)
+        finally:
+            self._closing = self._draining = True
+            self._over = True
+            self._wake_workers(len(self._idle))
+            for berth in self._berths:
+                berth._end_membership()
+            self.tell()
+
+    def _stumbled(self, error: Exception) -> None:
+        log.error("a consumer stumbled", exc_info=error)
+        self.desk.notify(
+            rules.ConsumerStumbled(stream=self.desk.name, group=self.group, cause=rules.described(error))
+        )
+
+    def _read(self) -> None:
+        with ExitStack() as stack:
+            hub = self.desk.wire.hub
+            for berth in self._berths:
+                stack.enter_context(hub.watch(berth.partition.stream, berth))
+            if self.order != "none":
+                stack.enter_context(hub.watch(self.desk.layout.consumers(self.group), self._sharing))
+            while not self._closing:
+                self._wake.clear()
+                self._is_awake = False  # before it looks: so nothing is missed
+                self._look()
+                if not self._closing and not self._has_more():
+                    self._wake.wait(self._park())
+            self._part()
+
+    def _look(self) -> None:
+        """Ask wherever there is something to ask for."""
+        now = monotonic()
+        if not self._draining:
+            self._sharing.look(now)
+            self.caretaker.look([one.partition for one in self._berths if one.epoch])
+        for message in self.lanes.rested(now):
+            message.part.judge("again", message)
+        room = self._room()
+        for berth in self._berths:
+            if berth.verdicts:
+                for message, is_ours in berth.settle():
+                    (self.lanes.again if is_ours else self.lanes.over)(message)
+            if not self._wants(berth, room):
+                continue
+            if berth.has_lost or berth.is_in_doubt:
+                self._recover(berth)
+            self._turn(berth)
+            room = self._room()
+        if not self._draining:
+            self._wake_workers(self.lanes.ready)
+
+    def _recover(self, berth: Berth) -> None:
+        """Queue what is ours and was not known, before what is younger."""
+        self.lanes.drop(lambda one: bool(one.is_over))
+        found = berth.recover()
+        if found:
+            found += self.lanes.drop(lambda one: one.part is berth and not one.rests_until)
+            found.sort(key=lambda one: record.place(one.id))
+            self._queue([(message, 0.0) for message in found])
+
+    def _wants(self, berth: Berth, room: int) -> bool:
+        """Is it time to ask at `berth`?"""
+        if berth.acks and (
+            not self.lanes.ready or monotonic() >= berth.acks_since + rules.ACK_WITHIN or self._draining
+        ):
+            return True
+        if self._draining or berth.is_leaving or not berth.due(monotonic()):
+            return False
+        if not berth.epoch and berth._seat.alone:
+            return self._sharing.wants_more
+        return room > 0
+
+    def _room(self) -> int:
+        """How many messages may be taken now."""
+        batch = self.options.batch or 1
+        target = rules.ahead(self.average, self.options.concurrency, batch, self.options.max_in_flight)
+        self.low = target // 2
+        ready = self.lanes.ready
+        if ready > self.low or any(one.has_suspect for one in self._berths):
+            return 0
+        return max(0, min(target - ready, self.options.max_in_flight - self.in_flight))
+
+    def _turn(self, berth: Berth) -> None:
+        takes = not self._draining and not berth.is_leaving
+        limit = self._room() if takes else 0
+        found = berth.turn(limit, self._mode(berth, limit, takes))
+        self._queue(found)
+        full = limit > 0 and len(found) >= limit
+        # What is left when the limit was reached is read as soon as there is room.
+        berth.next_at = 0.0 if full or (takes and not limit) else monotonic() + berth.park(random.random())
+        if berth.outbox and takes:
+            relay(self.desk, berth.partition)
+            berth.next_at = 0.0
+
+    def _mode(self, berth: Berth, limit: int, takes: bool) -> Mode:
+        if not takes:
+            return "part"
+        now = monotonic()
+        if now >= berth.count_at:
+            berth.count_at = now + seconds(self.options.lease) / 3
+            return "count"
+        return "apart" if berth.is_busy and limit else ""
+
+    def _queue(self, found: list[tuple[Message[Any], float]]) -> None:
+        now = monotonic()
+        for message, rest in found:
+            if self.order == "key":
+                message.lane = (message.partition, message.partition_key or message.id)
+            elif self.order == "partition":
+                message.lane = message.partition
+            if rest:
+                self.lanes.add_resting(message, now + rest)
+            else:
+                self.lanes.add(message)
+
+    def _has_more(self) -> bool:
+        """Is there something to ask for at once?"""
+        room = self._room()
+        return any(one.verdicts or self._wants(one, room) for one in self._berths)
+
+    def _park(self) -> float:
+        now = monotonic()
+        until = min(now + rules.SAFETY_POLL, self.lanes.next_rested)
+        if self.options.timeout is not None:
+            limit = seconds(self.options.timeout)
+            until = min([until, *(one.expire(now, limit) for one in self._workers)])
+        room = self._room()
+        for berth in self._berths:
+            if berth.acks:
+                until = min(until, berth.acks_since + rules.ACK_WITHIN)
+            if room and not self._draining and (berth.epoch or not berth._seat.alone):
+                until = min(until, berth.next_at)
+        return max(0.0, until - now)
+
+    # --- giving back ----------------------------------------------------------------------------------------
+
+    def give_back(self, berth: Berth | None = None) -> None:
+        """Free what has not begun, of one partition or of all. What rests after a failure goes on resting."""
+        now = monotonic()
+        for message in self.lanes.drop(lambda one: berth is None or one.part is berth):
+            if not message.is_over:
+                message.is_over = True
+                rests = message.rests_until
+                what, pause = ("later", max(0.0, rests - now)) if rests else ("free", 0.0)
+                message.part.judge(what, message, pause)
+
+    def _part(self) -> None:
+        """Give back what has not begun, tell what is done, and leave."""
+        self.give_back()
+        for berth in self._berths:
+            if berth.verdicts:
+                berth.settle()
+            if berth.acks:
+                berth.turn(0, "part")
+            berth.leave()
+        self._sharing.leave()
