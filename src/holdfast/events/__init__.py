@@ -1,0 +1,1 @@
+"""Event sourcing: what happened is the truth, and all else is made of it. See rules.py."""
