@@ -1,8 +1,8 @@
-"""Middleware for FastAPI: that of Starlette.
+"""Middleware and helpers for FastAPI: those of Starlette.
 
 app.add_middleware(IdempotencyMiddleware, operations=hf.operations("http", ttl="24h"))
 """
 
-from holdfast.contrib.starlette import IdempotencyMiddleware, IdempotencyPolicy
+from holdfast.contrib.starlette import IdempotencyMiddleware, IdempotencyPolicy, forward, sse
 
-__all__ = ["IdempotencyMiddleware", "IdempotencyPolicy"]
+__all__ = ["forward", "IdempotencyMiddleware", "IdempotencyPolicy", "sse"]

@@ -1,0 +1,1 @@
+"""Publish and subscribe, with a memory. See rules.py."""
