@@ -2,7 +2,8 @@
 
 A row has a `topic` that says whose it is ("cache:users"), a `kind` that says what to do, a `key` that says
 what must stay in order (a long one is a digest), and a `payload`, the rest, as msgpack. Rows of a topic or
-kind that a relay does not know are left to others: streams will share the table.
+kind that a relay does not know are left to others: what is published to streams shares the table, see
+sqlalchemy/outbox_letters.py.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ def topic_of(cache: Any) -> str:
 
 def row(one: Wanted) -> Row:
     """What stands in the outbox for `one`."""
-    key = one.text
-    if len(key) > _LONGEST:
-        key = f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
-    return Row(topic_of(one.cache), one.kind, key, msgspec.msgpack.encode(one.text))
+    return Row(topic_of(one.cache), one.kind, shortened(one.text), msgspec.msgpack.encode(one.text))
+
+
+def shortened(key: str) -> str:
+    """`key`, or a digest of it if it is too long for the column."""
+    return key if len(key) <= _LONGEST else f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def wanted_of(cache: Any, kind: str, payload: bytes) -> Wanted:
