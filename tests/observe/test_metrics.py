@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+import threading
+import time
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -18,7 +20,10 @@ from holdfast import Holdfast, _signals
 from holdfast.cache.stats import CacheStats
 from holdfast.errors import ConfigurationError
 from holdfast.locks.stats import LockStats
-from holdfast.observe import lock_metrics, prometheus, structured_logs
+from holdfast.observe import lock_metrics, prometheus, stream_metrics, structured_logs
+from holdfast.streams import books
+from holdfast.streams.counters import SubscriberStats
+from holdfast.streams.options import Lag
 
 
 @dataclass
@@ -32,12 +37,29 @@ class Cache:
         return self.numbers
 
 
+@dataclass
+class Stream:
+    name: str
+    groups: dict[str, SubscriberStats]
+    known: dict[str, Lag] = field(default_factory=dict)
+
+    def stats(self) -> dict[str, SubscriberStats]:
+        return self.groups
+
+    def lags(self) -> dict[str, Lag]:
+        return self.known
+
+
 @dataclass(eq=False)
 class Client:
     all: list[Cache] = field(default_factory=list)
     observers: _signals.Observers = field(default_factory=_signals.Observers)
 
     locks: dict[str, LockStats] = field(default_factory=dict)
+    all_streams: list[Stream] = field(default_factory=list)
+
+    def streams(self) -> list[Stream]:
+        return self.all_streams
 
     def caches(self) -> list[Cache]:
         return self.all
@@ -282,3 +304,93 @@ def test_the_locks_of_a_real_client(hf: Holdfast) -> None:
     assert numbers["holdfast_lock_hold_duration_seconds_sum", "order"] > 0
     assert numbers["holdfast_signals_total", "lease_lost"] == 1
     assert numbers["holdfast_signals_total", "lock_dropped"] == 1
+
+
+BILLING = SubscriberStats(
+    handled=1, failed=2, died=3, lost=4, taken_over=5, running=6, in_flight=7, seconds=8.5
+)
+
+
+def test_every_number_of_a_stream_is_there() -> None:
+    """Without it a group that fails, or falls behind, would be seen by its users first."""
+    stream = Stream("orders", {"billing": BILLING}, {"billing": Lag(10, True, 11.5, 12, 13.5)})
+    registry = CollectorRegistry()
+    prometheus(hf := Client(all_streams=[stream]), registry)
+    found = {name: number for (name, *labels), number in scrape(registry).items()}
+    assert found == {
+        "holdfast_stream_handled_total": 1,
+        "holdfast_stream_failed_total": 2,
+        "holdfast_stream_died_total": 3,
+        "holdfast_stream_lost_total": 4,
+        "holdfast_stream_taken_over_total": 5,
+        "holdfast_stream_running": 6,
+        "holdfast_stream_in_flight": 7,
+        "holdfast_stream_handler_duration_seconds_count": 3,
+        "holdfast_stream_handler_duration_seconds_sum": 8.5,
+        "holdfast_stream_lag_entries": 10,
+        "holdfast_stream_lag_seconds": 11.5,
+        "holdfast_stream_pending": 12,
+        "holdfast_stream_pending_seconds": 13.5,
+    }
+    assert {tuple(sorted(labels)) for _, *labels in scrape(registry)} == {("billing", "orders")}
+    assert {*stream_metrics.SHARED} < {*stream_metrics.METRICS}
+    del hf
+
+
+def test_no_number_of_the_stats_of_streams_is_forgotten() -> None:
+    """Without it a count that joins would never reach a graph."""
+    told = {f"holdfast_stream_{one.name}" for one in fields(SubscriberStats)} - {"holdfast_stream_seconds"}
+    assert told <= {*stream_metrics.METRICS}
+
+
+def test_what_clients_have_done_is_added_up_but_not_the_lag_of_their_group() -> None:
+    """Without it two clients in a process would make a backlog look twice as long."""
+    lag = {"billing": Lag(10, True, 11.5, 12, 13.5)}
+    one = Client(all_streams=[Stream("orders", {"billing": BILLING}, lag)])
+    two = Client(all_streams=[Stream("orders", {"billing": BILLING}, lag)])
+    registry = CollectorRegistry()
+    prometheus(one, registry)
+    prometheus(two, registry)
+    found = {name: number for (name, *labels), number in scrape(registry).items()}
+    assert (found["holdfast_stream_handled_total"], found["holdfast_stream_lag_entries"]) == (2, 10)
+
+
+def test_the_streams_of_a_real_client(hf: Holdfast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the lag would never come from the consumer to the scrape, or a scrape would wait for it."""
+    monkeypatch.setattr(books, "OFTEN", 0.05)
+    registry = CollectorRegistry()
+    prometheus(hf, registry)
+    orders = hf.stream("orders")
+    asked: list[str] = []
+    free = threading.Event()
+
+    @orders.subscriber(group="billing", max_deliveries=1)
+    def bill(value: int) -> None:
+        if value == 1:
+            raise ValueError
+        free.wait(20)
+
+    orders.publish_many([0, 1, 2])
+    runner = threading.Thread(target=hf.run)
+    runner.start()
+    own, run = threading.get_ident(), hf._wire.run
+
+    def watched(*args: Any, **more: Any) -> Any:
+        if threading.get_ident() == own:
+            asked.append(args[0].name)
+        return run(*args, **more)
+
+    monkeypatch.setattr(hf._wire, "run", watched)
+    try:
+        give_up = time.monotonic() + 20
+        while (numbers := scrape(registry)).get(("holdfast_stream_pending", "billing", "orders")) != 3:
+            assert time.monotonic() < give_up, numbers
+            time.sleep(0.02)
+        assert numbers["holdfast_stream_running", "billing", "orders"] == 1
+        assert asked == []
+    finally:
+        free.set()
+        hf.stop()
+        runner.join(20)
+    numbers = scrape(registry)
+    assert numbers["holdfast_stream_handled_total", "billing", "orders"] >= 1

@@ -1,4 +1,4 @@
-"""The command line: `holdfast demo`, `up`, `cache`, `locks`, and what is to come beside them."""
+"""The command line: `holdfast demo`, `up`, `cache`, `locks`, `streams`, `worker`, and what is to come."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 from holdfast import ConfigurationError, HoldfastError, __version__
 from holdfast.cli.cache import arguments as cache
 from holdfast.cli.locks import arguments as locks
+from holdfast.cli.streams import arguments as streams
 from holdfast.cli.up import arguments as up
+from holdfast.cli.worker import arguments as worker
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
         description=(
             "A toolkit over Redis and Valkey whose promises are stated and checked. `demo` shows a cache that"
             " cannot serve what was invalidated; `up` gives you real servers to try it all on: one, Sentinel,"
-            " Cluster; `cache` and `locks` look into those in use, and help where something is stuck."
+            " Cluster; `cache`, `locks` and `streams` look into what is in use, and help where it is stuck;"
+            " `worker` runs the subscribers of your program."
         ),
         epilog="Start with: holdfast demo, or: holdfast up sentinel",
     )
@@ -53,6 +56,8 @@ def parser() -> argparse.ArgumentParser:
     _add_up(commands.add_parser("up", help=up.HELP))
     cache.declare(commands.add_parser("cache", help=cache.HELP))
     locks.declare(commands.add_parser("locks", help=locks.HELP))
+    streams.declare(commands.add_parser("streams", help=streams.HELP))
+    worker.declare(commands.add_parser("worker", help=worker.HELP))
     return top
 
 

@@ -1,9 +1,10 @@
 """Prometheus metrics, read at scrape time: the hot path counts what it counts anyway, and nothing else.
 
-`_METRICS` below says which there are and what they mean; those of locks stand in lock_metrics.py.
+`_METRICS` below says which there are and what they mean; those of locks and streams stand in files of their
+own.
 
 Alert when `holdfast_cache_undelivered_invalidations` stays above 0, on `holdfast_breaker_open == 1`, and when
-`holdfast_lock_lost_total` grows.
+`holdfast_lock_lost_total` or `holdfast_stream_died_total` grow.
 Clients that share a registry are added up. The numbers are those of one process; prometheus_client's
 multiprocess mode, which reads files instead of asking collectors, does not show them.
 """
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from holdfast import _signals
 from holdfast._wire.mutex import MUTEX
 from holdfast.errors import ConfigurationError
-from holdfast.observe import lock_metrics
+from holdfast.observe import lock_metrics, stream_metrics
 from holdfast.observe.about import About, Sample
 from holdfast.observe.logs import Observed, event_name
 
@@ -69,6 +70,7 @@ _METRICS = {
         "summary", _BY_CACHE, "Loads from the source, failed ones too, and the seconds they took"
     ),
     **lock_metrics.METRICS,
+    **stream_metrics.METRICS,
     "holdfast_breaker_open": About(
         "gauge", ("name",), "1 while calls are answered without asking the server"
     ),
@@ -96,6 +98,9 @@ class Measured(Observed, Protocol):
 
     def lock_stats(self) -> Mapping[str, Any]:
         """What was counted of its locks, by family."""
+
+    def streams(self) -> Iterable[Any]:
+        """Its streams, which have a `name`, `stats()` and `lags()`."""
 
 
 def prometheus(hf: Measured, registry: CollectorRegistry | None = None) -> None:
@@ -179,7 +184,8 @@ class _Collector:
     def _metrics(self, samples: Iterable[Sample]) -> Iterator[Metric]:
         numbers: Numbers = defaultdict(lambda: defaultdict(float))
         for name, labels, number in (*samples, *self.tally.numbers()):
-            numbers[name][labels] += number
+            known = numbers[name][labels]
+            numbers[name][labels] = max(known, number) if name in stream_metrics.SHARED else known + number
         for name, about in _METRICS.items():
             yield _summary(name, about, numbers) if about.kind == "summary" else _family(name, about, numbers)
 
@@ -189,6 +195,8 @@ def _of_client(hf: Any) -> Iterator[Sample]:
         yield from _of_cache(cache.name, cache.stats())
     for family, stats in hf.lock_stats().items():
         yield from lock_metrics.of_locks(family, stats)
+    for stream in hf.streams():
+        yield from stream_metrics.of_stream(stream)
 
 
 def _of_cache(cache: str, stats: Any) -> Iterator[Sample]:
