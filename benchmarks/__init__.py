@@ -14,5 +14,6 @@ tags.py       tags and clear() of many entries
 startup.py    what `import holdfast` costs, and what its installation brings
 cluster.py    tasks and threads against a Cluster
 tls.py        tasks, threads and new clients over TLS
+streams/      publishing and handling, against the raw client and the libraries of others
 failover/     a primary that fails, behind Sentinels and in a Cluster; not part of "everything"
 """

@@ -32,6 +32,7 @@ from benchmarks import (
     report,
     stampede,
     startup,
+    streams,
     tags,
     tasks,
     threads,
@@ -55,6 +56,7 @@ FILES = {
     "startup": startup,
     "write_behind": write_behind,
     "locks": locks,
+    "streams": streams,
 }
 
 
