@@ -70,6 +70,35 @@ def test_a_report_that_one_process_writes(tmp_path):
     ]
 
 
+def test_prices_that_a_subscriber_missed(tmp_path):
+    assert run(str(EXAMPLES / "ticker.py"), folder=tmp_path).splitlines() == [
+        "in order: 100 101",
+        "while away: 102",
+        "then: 4 missed (trimmed)",
+        "then: 107",
+        "then: 108",
+        "then: 109",
+    ]
+
+
+def test_an_order_and_what_happened_to_it(tmp_path):
+    assert run(str(EXAMPLES / "ordering.py"), folder=tmp_path).splitlines() == [
+        "order-1 cannot be shipped: Order(due=500, shipped=False)",
+        "expected version 1, but it is 2",
+        "1 Placed(customer='ann', cents=500)",
+        "2 Paid(cents=500)",
+        "3 Shipped(parcel='parcel-7')",
+        "b'800' b'200'",
+        "b'500' by version 2",
+        "1 key of version 1 deleted",
+    ]
+
+
+def test_workers_that_are_killed_do_every_order_once(tmp_path):
+    last = run(str(EXAMPLES / "orders.py"), folder=tmp_path).splitlines()[-1]
+    assert last.startswith("2000 orders, 2000 bills, 200000 cents; ")
+
+
 async def test_a_cached_endpoint(server, monkeypatch):
     monkeypatch.setenv("HOLDFAST_URL", server.url)
     example = load("fastapi_app")
