@@ -72,6 +72,7 @@ def consume(hf: Holdfast) -> None:
     numbers = hf.stream("numbers", key=key_of)
     other = hf.stream("other", partitions=2, retention=Retention.work_queue())
     seen: list[int] = []
+    ended: set[str] = set()
 
     @numbers.subscriber("keyed", retry=Backoff("20ms"), max_deliveries=2)
     def keyed(number: int, message: Any) -> None:
@@ -84,6 +85,7 @@ def consume(hf: Holdfast) -> None:
             fx.hincrby(message.key("h"), "n")
             fx.delete(message.key("d"))
             fx.publish(other, number)
+        ended.add("keyed")
 
     @numbers.subscriber("any", order="none", retry=Backoff("20ms"), start="new")
     def plain(number: int, message: Any) -> None:
@@ -96,12 +98,13 @@ def consume(hf: Holdfast) -> None:
     @other.subscriber("other")
     def handle(number: int) -> None:
         time.sleep(0.05)
+        ended.add("other")
 
     hf.run(until="idle")
     with Crowd() as crowd:
         running = crowd.start(hf.run)
         publish(hf)
-        crowd.until(lambda: 3 in seen)
+        crowd.until(lambda: 3 in seen and ended == {"keyed", "other"})
         hf.execute("DEL", numbers._desk.layout.parts[0].stream)
         numbers.publish(7)
         crowd.until(lambda: 7 in seen)
