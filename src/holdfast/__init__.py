@@ -140,7 +140,6 @@ _HOMES = {
         "TopicPublished",
         "TopicStats",
     ),
-    "holdfast.topics.rules": ("Position",),
     "holdfast.events.effects": ("ProjectionEffects",),
     "holdfast.errors": (
         "AlreadyDone",
@@ -283,7 +282,6 @@ __all__ = [
     "Overloaded",
     "Parked",
     "Permits",
-    "Position",
     "PositionTrimmed",
     "Projection",
     "ProjectionBehind",
@@ -473,7 +471,6 @@ if TYPE_CHECKING:
     from holdfast.topics.options import TopicMessage as TopicMessage
     from holdfast.topics.options import TopicPublished as TopicPublished
     from holdfast.topics.options import TopicStats as TopicStats
-    from holdfast.topics.rules import Position as Position
 
 
 def __getattr__(name: str) -> Any:
