@@ -105,7 +105,7 @@ class RedisPy:
                 finally:
                     if not self._endpoint.is_current(target):
                         connection.disconnect(nowait=True)
-                        self._pools.pop((scope(), target), None)  # it may be younger than the move
+                        self._drop(scope(), target)  # it may be younger than the move
                     pool.release(connection)
             except WireFailure:
                 self._endpoint.failed(target)
@@ -119,10 +119,15 @@ class RedisPy:
 
     def drop(self, cause: str) -> None:  # noqa: ARG002 (redis-py has its own words for it)
         """Drop the connections that lead to the wrong place. From any thread."""
-        for (where, target), pool in list(self._pools.items()):
+        for where, target in list(self._pools):
             if not self._endpoint.is_current(target):
-                self._pools.pop((where, target), None)
-                drop(pool, where)
+                self._drop(where, target)
+
+    def _drop(self, where: Any, target: Target) -> None:
+        """Whoever takes a pool away breaks its connections: nobody after him would find them."""
+        pool = self._pools.pop((where, target), None)
+        if pool is not None:
+            drop(pool, where)
 
     def close(self) -> None:
         """Close every connection of this thread."""
@@ -148,7 +153,7 @@ class RedisPy:
             if self._client is None:  # a user's own may have an introduction of its own
                 introduce = _introduction(target, self._endpoint, self._connect_timeout)
                 settings["redis_connect_func"] = introduce
-            pool = self._pools[here, target] = ConnectionPool(**settings)
+            pool = self._pools.setdefault((here, target), ConnectionPool(**settings))
         return pool
 
 
