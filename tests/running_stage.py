@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Job:
         self.name = name
         self.alive = False
         self.hurried = False
+        self._ending = threading.Lock()
 
     def start(self) -> None:
         self.alive = True
@@ -48,9 +50,10 @@ class Job:
         return Path(sys.argv[3]).exists()
 
     def _end(self) -> None:
-        if self.alive:
-            self.alive = False
-            say(f"{self.name} {'done' if self._done() else 'cut off'}")
+        with self._ending:  # nobody shall go on before it is said
+            if self.alive:
+                self.alive = False
+                say(f"{self.name} {'done' if self._done() else 'cut off'}")
 
     def is_idle(self) -> bool:
         return False

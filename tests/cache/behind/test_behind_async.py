@@ -44,6 +44,8 @@ class AsyncTable:
             self.inside -= 1
 
     async def delete_many(self, keys: list[Any]) -> None:
+        while not self.memory.go.is_set():
+            await asleep(0.005)
         self.memory.delete(keys)
 
 

@@ -44,6 +44,8 @@ class Table:
             self.inside -= 1
 
     def delete_many(self, keys: list[Any]) -> None:
+        while not self.memory.go.is_set():
+            sleep(0.005)
         self.memory.delete(keys)
 
 
