@@ -19,7 +19,7 @@ from redis.retry import Retry
 from holdfast.errors import Unavailable
 from holdfast.testing.servers import wanted
 
-PROMISE = 1.0  # seconds after which nothing is left of a server whose last owner is gone
+PROMISE = 10.0  # seconds after which nothing is left of a server whose last owner is gone; usually 0.1
 
 PRELUDE = """
 import ctypes, json, os, signal, sys, threading, time

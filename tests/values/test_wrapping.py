@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import struct
 import sys
 import threading
@@ -112,10 +113,10 @@ def test_only_what_is_larger_and_gets_smaller_is_compressed():
 
 def test_less_than_a_tenth_is_not_worth_it():
     """Readers would pay at every hit for next to nothing. found: `<` of the lengths (planted by hand)."""
-    body = os.urandom(1000) + b"a" * 90
+    body = random.Random(1).randbytes(1000) + b"a" * 90
     assert len(zlib.compress(body, 1)) + 5 < len(body)
     assert ZLIB.wrap(body, NAME) == (0, body)
-    assert ZLIB.wrap(body + b"a" * 100, NAME)[0] == COMPRESSED
+    assert ZLIB.wrap(body + b"a" * 200, NAME)[0] == COMPRESSED
 
 
 @given(
