@@ -32,7 +32,7 @@ def overdue(ops: Any, resource: Any, id: Any, *, later: bool = False) -> list[tu
     return [("HSET", place.record, "until", at), ("ZADD", place.part.due, "XX", at, place.name)]
 
 
-def until(true: Callable[[], object], seconds: float = 10.0) -> None:
+def until(true: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait until `true()`, at most `seconds`."""
     give_up = time.monotonic() + seconds
     while not true():
