@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LEAST = (3, 11)
 OTHERS = ("python3.13", "python3.12", "python3.11", "python3.14")  # tried in this order if python3 is too old
 EVERY_EXTRA = (
-    "demo,embedded,yaml,cli,prometheus,fastapi,starlette,uvloop,tls,sqlalchemy,django,zstd,eventsourcing"
-)
-# target: (extras of the package, dependency groups)
+    "demo,embedded,yaml,cli,prometheus,fastapi,starlette,flask,uvloop,tls,sqlalchemy,django,"
+    "zstd,eventsourcing"
+)  # target: (extras of the package, dependency groups)
 SETS: Dict[str, Tuple[str, Tuple[str, ...]]] = {
     "demo": ("demo", ()),
     "test": (EVERY_EXTRA, ("test",)),

@@ -191,7 +191,7 @@ class Transactions(RuleBasedStateMachine):
 def test_transactions(hf: Holdfast):
     kind = type("Transactions", (Transactions,), {"hf": hf})
     case: Any = kind.TestCase  # type: ignore[attr-defined]
-    case.settings = settings(max_examples=80, stateful_step_count=25, deadline=None, derandomize=True)
+    case.settings = settings(max_examples=40, stateful_step_count=25, deadline=None, derandomize=True)
     case().runTest()
 
 

@@ -11,8 +11,8 @@
     own_sentinel_lab   the same for this test alone, which may kill, freeze and cut off their nodes
     own_cluster_lab
 
-`@pytest.mark.everywhere` marks a contract: the test runs on every kind of server there is, over every
-transport, and in every topology unless it asks for `server` or `faults` itself. Which kinds:
+`@pytest.mark.everywhere` marks a contract: the test runs on every kind of server there is, on the first of
+them over every transport, and in every topology unless it asks for `server` or `faults` itself. Which kinds:
 $HOLDFAST_TEST_SERVERS="valkey,redis", where a missing one fails the run; by default those this machine has.
 Which topologies: $HOLDFAST_TEST_TOPOLOGIES="single,sentinel,cluster"; by default TOPOLOGIES.
 """
@@ -61,10 +61,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     from holdfast.testing import servers
 
-    if "server_kind" in metafunc.fixturenames:
-        metafunc.parametrize("server_kind", servers.wanted())
-    if "transport" in metafunc.fixturenames:
-        metafunc.parametrize("transport", TRANSPORTS)
+    kinds, names = servers.wanted(), {"server_kind", "transport"} & set(metafunc.fixturenames)
+    if len(names) == 2:
+        # A transport is the same whoever answers: each with each would take twice the time.
+        pairs = [(kinds[0], one) for one in TRANSPORTS] + [(one, TRANSPORTS[0]) for one in kinds[1:]]
+        metafunc.parametrize(("server_kind", "transport"), pairs)
+    elif names:
+        (name,) = names
+        metafunc.parametrize(name, kinds if name == "server_kind" else TRANSPORTS)
     if "topology" in metafunc.fixturenames:
         alone = {"server", "faults"} & set(metafunc.fixturenames)  # such a test means one server
         metafunc.parametrize("topology", TOPOLOGIES[:1] if alone else _topologies())

@@ -93,7 +93,7 @@ def test_one_that_is_killed_is_succeeded(hf: Holdfast, server, namespace: str):
         killed = time.monotonic()
         one.send(signal.SIGKILL)
         until(lambda: other.said("begin"))
-        assert other.times("begin")[0] - killed < TTL + 1.0
+        assert other.times("begin")[0] - killed < TTL + 5.0  # and not only when somebody looks
         assert other.times("begin")[0] > one.times("wrote")[-1]
         assert int(other.said("begin")[0][1]) > int(one.said("begin")[0][1])
         time.sleep(0.3)
