@@ -380,7 +380,7 @@ async def test_the_server_keeps_nothing_of_what_is_done(ahf: AsyncHoldfast):
             found = await ahf.execute("XINFO", "CONSUMERS", part.stream, group)
             assert {one[b"name"] for one in found} <= {b"~later"} and rows[0] == 0
         assert await ahf.execute("EXISTS", part.at, part.later, part.outbox) == 0
-        requests = part.requests(numbers._desk.client)
+        requests = part.requests(numbers._desk.requester().name)
         assert await ahf.execute("EXISTS", requests) == 0 or await ahf.execute("PTTL", requests) > 0
     shared = [numbers._desk.layout.consumers(group) for group in ("keyed", "any")]
     assert [await ahf.execute("EXISTS", key) for key in shared] == [0, 0]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -99,6 +100,22 @@ async def test_replies_that_are_lost_double_nothing(ahf: AsyncHoldfast, faults: 
             expected = [value for number in range(5) for value in (number, number + 100)]
             assert shown(await drain(messages, 10)) == expected
             assert await messages.get(0) is None
+
+
+async def test_what_is_forgotten_is_not_done_again_though_requests_overtake_each_other(ahf: AsyncHoldfast):
+    """found: what is forgotten going by the last request that came, and not by the highest one."""
+    topic = make(ahf)
+    desk = topic._desk
+
+    async def request(number: int) -> None:
+        desk._requests.requester()._books[""] = itertools.count(number)
+        await topic.publish(number)
+
+    for number, forgotten in ((2000, 1000), (1500, 700), (3900, 2900), (9000, 3901)):
+        await request(number)
+        with pytest.raises(Unconfirmed):
+            await request(forgotten)
+    await request(8001)
 
 
 async def test_a_plain_topic_says_that_it_does_not_know(faults: Any, namespace: str):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -99,6 +100,22 @@ def test_replies_that_are_lost_double_nothing(hf: Holdfast, faults: Any, namespa
             expected = [value for number in range(5) for value in (number, number + 100)]
             assert shown(drain(messages, 10)) == expected
             assert messages.get(0) is None
+
+
+def test_what_is_forgotten_is_not_done_again_though_requests_overtake_each_other(hf: Holdfast):
+    """found: what is forgotten going by the last request that came, and not by the highest one."""
+    topic = make(hf)
+    desk = topic._desk
+
+    def request(number: int) -> None:
+        desk._requests.requester()._books[""] = itertools.count(number)
+        topic.publish(number)
+
+    for number, forgotten in ((2000, 1000), (1500, 700), (3900, 2900), (9000, 3901)):
+        request(number)
+        with pytest.raises(Unconfirmed):
+            request(forgotten)
+    request(8001)
 
 
 def test_a_plain_topic_says_that_it_does_not_know(faults: Any, namespace: str):

@@ -98,9 +98,10 @@ class AsyncDeadLetters:
         if not entries:
             return 0
         desk = self._desk
-        requests = part.requests(desk.client)
+        requester = desk.requester()
+        requests = part.requests(requester.name)
         keys = (part.stream, part.bell, self._key(part), requests)
-        args: list[Arg] = [desk._number(requests), rules.REQUESTS_MS, self.group, what, *entries]
+        args: list[Arg] = [requester.number(requests), rules.REQUESTS_MS, self.group, what, *entries]
         return int(await desk.wire.run(books.DEAD, keys, args, durability=desk.options.durability))
 
     async def _pages(self, part: Partition, where: Where | None) -> AsyncIterator[Letters]:

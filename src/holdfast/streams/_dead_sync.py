@@ -98,9 +98,10 @@ class DeadLetters:
         if not entries:
             return 0
         desk = self._desk
-        requests = part.requests(desk.client)
+        requester = desk.requester()
+        requests = part.requests(requester.name)
         keys = (part.stream, part.bell, self._key(part), requests)
-        args: list[Arg] = [desk._number(requests), rules.REQUESTS_MS, self.group, what, *entries]
+        args: list[Arg] = [requester.number(requests), rules.REQUESTS_MS, self.group, what, *entries]
         return int(desk.wire.run(books.DEAD, keys, args, durability=desk.options.durability))
 
     def _pages(self, part: Partition, where: Where | None) -> Iterator[Letters]:

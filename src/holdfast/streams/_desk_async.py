@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from holdfast._coord._safety_async import require_keeping
-from holdfast._coord.owner import token
+from holdfast._coord.requests import Requester, Requests
 from holdfast._signals import Signal
 from holdfast._values.evolution import Evolution
 from holdfast._wire._async import AsyncWire
@@ -53,8 +51,7 @@ class AsyncDesk:
         )
         self.deletes = int(options.deletes)
         self.window_ms = max(1, round(seconds(options.dedup) * 1000))
-        self._life = (0, "")
-        self._numbers: dict[str, Iterator[int]] = {}
+        self._requests = Requests()
         self._is_cluster: bool | None = None
         self._checked = False
 
@@ -84,17 +81,9 @@ class AsyncDesk:
             self._is_cluster = (await self.wire.facts()).mode == "cluster"
         return self._is_cluster
 
-    @property
-    def client(self) -> str:
-        """A name of this client in this process: the child of a fork counts its own requests."""
-        if self._life[0] != os.getpid():
-            self._numbers = {}
-            self._life = (os.getpid(), token())
-        return self._life[1]
-
-    def _number(self, book: str) -> int:
-        """The next number in `book`, where the last 1000 are remembered."""
-        return next(self._numbers.get(book) or self._numbers.setdefault(book, itertools.count(1)))
+    def requester(self) -> Requester:
+        """Who asks now, and counts his requests in books of which the last 1000 are remembered."""
+        return self._requests.requester()
 
     # --- publishing -----------------------------------------------------------------------------------------
 
@@ -106,10 +95,11 @@ class AsyncDesk:
         Raises: Unavailable (they may have been added), NotDurable (they have), OutOfMemory, Refused, Closed.
         """
         dedups = [part.seen(one.dedup) for one in items if one.dedup is not None]
-        requests = part.requests(self.client)
+        requester = self.requester()
+        requests = part.requests(requester.name)
         keys = (part.stream, part.bell, part.at, part.later, requests, *dedups)
         window = window_ms or self.window_ms
-        args: list[Arg] = [self._number(requests), self.client, window, rules.REQUESTS_MS]
+        args: list[Arg] = [requester.number(requests), requester.name, window, rules.REQUESTS_MS]
         for when, dedup, fields in items:
             args += (when, 0 if dedup is None else 1, len(fields))
             args += fields
@@ -189,9 +179,10 @@ class AsyncDesk:
         Raises: Unavailable (it may have happened), NotDurable (it has), OutOfMemory, Refused, Closed.
         """
         group, member, id, deliveries = who
-        done = keys.done(f"{member}.{self.client}")
+        requester = self.requester()
+        done = keys.done(f"{member}.{requester.name}")
         names = (part.stream, keys.retries, keys.errors, done, part.outbox, *written)
-        args = (group, member, id, deliveries, self.deletes, self._number(done), rules.REQUESTS_MS)
+        args = (group, member, id, deliveries, self.deletes, requester.number(done), rules.REQUESTS_MS)
         return await self.wire.run(
             rules.EFFECTS, names, (*args, *commands), durability=self.options.durability
         )

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from typing import Any
 
 from holdfast._coord.owner import token
+from holdfast._coord.requests import Requests
 from holdfast._signals import ServerWarning
 from holdfast._values.codecs import Codec, codec_for
 from holdfast._wire._async import AsyncWire
@@ -35,8 +34,7 @@ class AsyncDesk:
         self._max_age, self._keep, self._dedup = (
             0 if age is None else max(1, round(seconds(age) * 1000)) for age in ages
         )
-        self._publisher = (0, "")
-        self._numbers = itertools.count(1)
+        self._requests = Requests()
         self._is_safe = self._warned = False
 
     # --- saying ---------------------------------------------------------------------------------------------
@@ -63,10 +61,9 @@ class AsyncDesk:
         return TopicPublished(at.offset, at.epoch, at.text, bool(duplicate))
 
     def _request(self) -> tuple[str, int, int]:
-        """Memo, number and memory (ms) of a request without an id. The child of a fork counts anew."""
-        if self._publisher[0] != os.getpid():
-            self._publisher, self._numbers = (os.getpid(), token()), itertools.count(1)
-        return f":req:{self._publisher[1]}", next(self._numbers), rules.REMEMBER_MS
+        """Memo, number and memory (ms) of a request without an id."""
+        publisher = self._requests.requester()
+        return f":req:{publisher.name}", publisher.number(), rules.REMEMBER_MS
 
     async def _check(self) -> None:
         """Once: make sure that the server does not throw the history away. Raises: UnsafeServer."""

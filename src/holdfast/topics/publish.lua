@@ -56,11 +56,14 @@ if ARGV[7] ~= '0' then redis.call('PEXPIRE', KEYS[2], ARGV[7]) end
 if number == 0 then
   redis.call('SET', KEYS[3], place, 'PX', ARGV[4])
 else
-  local oldest = string.format('%.0f', math.max(0, number - WINDOW))
-  redis.call('HSET', KEYS[3], ARGV[3], place, 'low', oldest)
-  for gone = (low or tonumber(oldest)) + 1, tonumber(oldest) do
-    redis.call('HDEL', KEYS[3], string.format('%.0f', gone))
+  -- Never lower than it was, though requests overtake each other: what is forgotten is not done again.
+  local oldest = math.max(low or 0, number - WINDOW)
+  if low and oldest - low > WINDOW then
+    redis.call('DEL', KEYS[3])
+  else
+    for gone = (low or oldest) + 1, oldest do redis.call('HDEL', KEYS[3], string.format('%.0f', gone)) end
   end
+  redis.call('HSET', KEYS[3], ARGV[3], place, 'low', string.format('%.0f', oldest))
   redis.call('PEXPIRE', KEYS[3], ARGV[4])
 end
 return {epoch, now, offset, 0}
