@@ -24,6 +24,7 @@ from holdfast._wire.url import Target
 _Push = hiredis.PushNotification
 _MORE = object()  # hiredis' default for "incomplete" is False, which RESP3 also uses as a reply
 _CHUNK = 1 << 16
+_NUMBER = (int, float)  # a tuple: `int | float` would be made anew for every argument
 
 
 def pack(command: Command) -> bytes:
@@ -34,7 +35,7 @@ def pack(command: Command) -> bytes:
         if type(arg) is not str and type(arg) is not bytes:
             # Numbers become text here: hiredis crashes where a signal handler raises while it does that
             # itself.
-            command = tuple(str(one) if isinstance(one, int | float) else one for one in command)
+            command = tuple(str(one) if isinstance(one, _NUMBER) else one for one in command)
             break
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub errs
     return packed
