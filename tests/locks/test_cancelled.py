@@ -102,7 +102,7 @@ async def test_cancelled_acquires_leave_nothing(
         granted = await give_up_at_random(mine, names, count, 0.02 + 3 * lag, rng)
         faults.delay(0)
         assert await asyncio.to_thread(until, lambda: not locked(hf, names), SOON), locked(hf, names)
-    assert granted > 10
+    assert granted > 3
     assert endless(hf, namespace) == []
 
 

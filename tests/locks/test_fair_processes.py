@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from holdfast import Holdfast, LockTimeout
-from holdfast.locks import _fair_sync, rules
+from holdfast._coord import _line_sync
+from holdfast.locks import rules
 from tests.cache.crowd import Crowd
 from tests.embedded.lab import until
 from tests.locks.actors import actor
@@ -21,8 +22,9 @@ from tests.locks.actors import actor
 PATIENCE, SAFETY = 1.5, 0.5  # seconds, in place of 6 and 2
 WAIT = (
     f"""
-from holdfast.locks import _fair_sync, rules
-rules.PATIENCE_MS, _fair_sync.SAFETY = {int(PATIENCE * 1000)}, {SAFETY}
+from holdfast._coord import _line_sync
+from holdfast.locks import rules
+rules.PATIENCE_MS, _line_sync.SAFETY = {int(PATIENCE * 1000)}, {SAFETY}
 """
     """
 for line in iter(hear, "end"):
@@ -40,7 +42,7 @@ say("end")
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The dead are passed over sooner, so that this is seen sooner."""
     monkeypatch.setattr(rules, "PATIENCE_MS", int(PATIENCE * 1000))
-    monkeypatch.setattr(_fair_sync, "SAFETY", SAFETY)
+    monkeypatch.setattr(_line_sync, "SAFETY", SAFETY)
 
 
 def queued(hf: Holdfast) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from holdfast._coord._line_sync import obtain_in_line
 from holdfast._coord.owner import owner
 from holdfast._wire.durability import Durability
 from holdfast.errors import FenceHistoryLost, Refused
 from holdfast.locks import holder, rules
 from holdfast.locks._attempt_sync import Attempt
-from holdfast.locks._fair_sync import obtain_fair
 from holdfast.locks._member_sync import Member
 from holdfast.locks._place_sync import Place
 from holdfast.locks.holder import Holder
@@ -69,7 +69,10 @@ class Lock(Member):
     def _obtain(self, attempt: Attempt, give_up: float) -> Any:
         if not self.options.fair:
             return super()._obtain(attempt, give_up)
-        return obtain_fair(self._place, attempt, self._names, give_up)
+        place, key, channel = self._place, self.key, self._names.channel(attempt.token)
+        return obtain_in_line(
+            place.wire, place.lines, attempt, key=key, channel=channel, give_up=give_up
+        )
 
     def _check(self, reply: Any) -> None:
         if reply[0] == -2:

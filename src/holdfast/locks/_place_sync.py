@@ -10,6 +10,7 @@ from typing import Any
 
 from holdfast._compat import me
 from holdfast._coord._wait_sync import LEAST, Waiting
+from holdfast._coord.line import Lines
 from holdfast._signals import ServerWarning, Signal
 from holdfast._wire._sync import Wire
 from holdfast._wire.mutex import MUTEX
@@ -17,7 +18,6 @@ from holdfast._wire.script import Script
 from holdfast._wire.transport import Arg
 from holdfast.errors import HoldfastError, LockError
 from holdfast.locks import rules
-from holdfast.locks.line import Lines
 from holdfast.locks.stats import Tallies
 
 

@@ -1,4 +1,4 @@
-"""Who of this process stands in the queue of a fair lock, on the server. By hand, for both flavours.
+"""Who of this process stands in a queue on the server, first come, first served. By hand, for both flavours.
 
 Every waiter has a ticket of his own there, so that the order holds across the fleet. The first of this
 process also says for all the others that they are alive, so that a thousand waiters cost no more than one.
