@@ -22,6 +22,8 @@ The bases say what the caller can do, the leaves what happened:
      |   +- FenceHistoryLost              nobody knows how far the fences had come
      +- ConflictError                     somebody changed it meanwhile          .expected .actual
      +- CodecError                        bytes that cannot be read or written   .reason
+     +- RateLimited                       a limit is used up             .decision .retry_after
+     +- SessionGone                       the session has ended meanwhile
      +- OperationError
          +- AlreadyDone                   .result
          +- OperationBusy                 .holder
@@ -174,6 +176,23 @@ class CodecError(HoldfastError):
     def __init__(self, message: str = "", *, reason: str = "unreadable") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class RateLimited(HoldfastError):
+    """A limit is used up; `check` does not raise this, only what cannot go on without an answer does.
+
+    `decision`: the Decision, or None where none was made. `retry_after`: seconds after which it may work;
+    infinite if it never can.
+    """
+
+    def __init__(self, message: str = "", *, decision: Any = None, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.decision = decision
+        self.retry_after = retry_after
+
+
+class SessionGone(HoldfastError):
+    """The session was revoked, rotated or has expired since it was loaded; nothing was written."""
 
 
 class OperationError(HoldfastError):
