@@ -4,6 +4,7 @@ servers.py   real servers of a given kind
 proxy.py     FaultProxy: loses replies, delays, cuts, refuses
 histories.py was that history possible? (histories_*.py: the search, the models, exact checks; messages)
 pubsub.py    does a message broker keep its word? (pubsub_*.py: the cases, what an adapter has to offer)
+sessions.py  does a session store keep sessions safe? (cases for any store)
 plugin.py    the pytest fixtures `server`, `own_server`, `hf`, `ahf`, `faults`
 """
 

@@ -1,0 +1,1 @@
+"""Sessions of a web application, kept by the server. See rules.py."""
