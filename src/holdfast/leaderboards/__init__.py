@@ -1,0 +1,1 @@
+"""Leaderboards: who stands where, with ties, periods and members of any number. See rules.py."""
