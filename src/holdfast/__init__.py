@@ -141,6 +141,55 @@ _HOMES = {
         "TopicStats",
     ),
     "holdfast.events.effects": ("ProjectionEffects",),
+    "holdfast.limits._limiter_async": ("AsyncLimiter",),
+    "holdfast.limits._limiter_sync": ("Limiter",),
+    "holdfast.limits._limited_async": ("AsyncLimitedFunction",),
+    "holdfast.limits._limited_sync": ("LimitedFunction",),
+    "holdfast.limits._reserve_async": ("AsyncReservation",),
+    "holdfast.limits._reserve_sync": ("Reservation",),
+    "holdfast.limits.options": ("Limit",),
+    "holdfast.limits.decision": (
+        "Decision",
+        "LimitState",
+        "Together",
+    ),
+    "holdfast.limits.counters": ("LimiterStats",),
+    "holdfast.limits.concurrency._concurrency_async": ("AsyncConcurrencyLimiter",),
+    "holdfast.limits.concurrency._concurrency_sync": ("ConcurrencyLimiter",),
+    "holdfast.limits.concurrency._slot_async": ("AsyncSlot",),
+    "holdfast.limits.concurrency._slot_sync": ("Slot",),
+    "holdfast.limits.concurrency.counters": ("ConcurrencyStats",),
+    "holdfast.limits.concurrency.options": ("ConcurrencyDecision",),
+    "holdfast.sessions._sessions_async": ("AsyncSessions",),
+    "holdfast.sessions._sessions_sync": ("Sessions",),
+    "holdfast.sessions.session": ("Session",),
+    "holdfast.sessions.options": (
+        "SessionInfo",
+        "SessionsStats",
+    ),
+    "holdfast.leaderboards._leaderboard_async": ("AsyncLeaderboard",),
+    "holdfast.leaderboards._leaderboard_sync": ("Leaderboard",),
+    "holdfast.leaderboards.options": (
+        "LeaderboardStats",
+        "Row",
+        "Season",
+        "Standing",
+        "Submission",
+    ),
+    "holdfast.analytics._analytics_async": ("AsyncAnalytics",),
+    "holdfast.analytics._analytics_sync": ("Analytics",),
+    "holdfast.analytics.options": (
+        "AnalyticsStats",
+        "Comparison",
+        "MetricInfo",
+        "Point",
+    ),
+    "holdfast.analytics.tops": ("TopItem",),
+    "holdfast.analytics.quantiles": ("Distribution",),
+    "holdfast.analytics.actives": (
+        "Cohort",
+        "Retained",
+    ),
     "holdfast.errors": (
         "AlreadyDone",
         "Closed",
@@ -162,8 +211,10 @@ _HOMES = {
         "OperationError",
         "OutOfMemory",
         "Overloaded",
+        "RateLimited",
         "ReadOnly",
         "Refused",
+        "SessionGone",
         "TooSlow",
         "Unavailable",
         "Unconfirmed",
@@ -175,10 +226,14 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "__version__",
     "AlreadyDone",
+    "Analytics",
+    "AnalyticsStats",
     "Appended",
+    "AsyncAnalytics",
     "AsyncBoundScript",
     "AsyncCache",
     "AsyncCachedFunction",
+    "AsyncConcurrencyLimiter",
     "AsyncDeadLetters",
     "AsyncEffects",
     "AsyncEventLog",
@@ -188,7 +243,10 @@ __all__ = [
     "AsyncIdempotentFunction",
     "AsyncLatch",
     "AsyncLeader",
+    "AsyncLeaderboard",
     "AsyncLease",
+    "AsyncLimitedFunction",
+    "AsyncLimiter",
     "AsyncLock",
     "AsyncMessage",
     "AsyncMultiLease",
@@ -199,9 +257,12 @@ __all__ = [
     "AsyncProjection",
     "AsyncRedlock",
     "AsyncRedlockLease",
+    "AsyncReservation",
     "AsyncRwLock",
     "AsyncRwSide",
     "AsyncSemaphore",
+    "AsyncSessions",
+    "AsyncSlot",
     "AsyncSource",
     "AsyncStream",
     "AsyncSubscription",
@@ -219,6 +280,11 @@ __all__ = [
     "Cipher",
     "Closed",
     "CodecError",
+    "Cohort",
+    "Comparison",
+    "ConcurrencyDecision",
+    "ConcurrencyLimiter",
+    "ConcurrencyStats",
     "ConfigurationError",
     "ConflictError",
     "current_load",
@@ -226,6 +292,8 @@ __all__ = [
     "DeadLetter",
     "DeadLetters",
     "DeadMessage",
+    "Decision",
+    "Distribution",
     "Durability",
     "Effects",
     "Entry",
@@ -245,7 +313,14 @@ __all__ = [
     "Latch",
     "LatchState",
     "Leader",
+    "Leaderboard",
+    "LeaderboardStats",
     "Lease",
+    "Limit",
+    "LimitedFunction",
+    "Limiter",
+    "LimiterStats",
+    "LimitState",
     "Load",
     "Loaded",
     "LoadTimeout",
@@ -255,6 +330,7 @@ __all__ = [
     "LockStats",
     "LockTimeout",
     "Message",
+    "MetricInfo",
     "Missing",
     "MISSING",
     "MultiLease",
@@ -282,6 +358,7 @@ __all__ = [
     "Overloaded",
     "Parked",
     "Permits",
+    "Point",
     "PositionTrimmed",
     "Projection",
     "ProjectionBehind",
@@ -289,33 +366,48 @@ __all__ = [
     "ProjectionFailed",
     "ProjectionStatus",
     "Published",
+    "RateLimited",
     "ReadOnly",
     "Redlock",
     "RedlockLease",
     "RedlockNode",
     "Refused",
     "Reject",
+    "Reservation",
+    "Retained",
     "Retention",
     "Retry",
+    "Row",
     "RwLock",
     "RwSide",
+    "Season",
     "Semaphore",
+    "Session",
+    "SessionGone",
+    "SessionInfo",
+    "Sessions",
+    "SessionsStats",
+    "Slot",
     "SlowSubscriber",
     "Source",
+    "Standing",
     "StoredEvent",
     "Stream",
     "StreamEntry",
     "StreamInfo",
     "StreamPart",
+    "Submission",
     "SubscriberStats",
     "Subscription",
     "Term",
     "Tls",
+    "Together",
     "TooSlow",
     "Topic",
     "TopicMessage",
     "TopicPublished",
     "TopicStats",
+    "TopItem",
     "Transaction",
     "Unavailable",
     "Unconfirmed",
@@ -333,6 +425,16 @@ if TYPE_CHECKING:
     from holdfast._values.wrapping import Cipher as Cipher
     from holdfast._wire.durability import Durability as Durability
     from holdfast._wire.url import Tls as Tls
+    from holdfast.analytics._analytics_async import AsyncAnalytics as AsyncAnalytics
+    from holdfast.analytics._analytics_sync import Analytics as Analytics
+    from holdfast.analytics.actives import Cohort as Cohort
+    from holdfast.analytics.actives import Retained as Retained
+    from holdfast.analytics.options import AnalyticsStats as AnalyticsStats
+    from holdfast.analytics.options import Comparison as Comparison
+    from holdfast.analytics.options import MetricInfo as MetricInfo
+    from holdfast.analytics.options import Point as Point
+    from holdfast.analytics.quantiles import Distribution as Distribution
+    from holdfast.analytics.tops import TopItem as TopItem
     from holdfast.cache._async import AsyncCache as AsyncCache
     from holdfast.cache._decorate_async import AsyncCachedFunction as AsyncCachedFunction
     from holdfast.cache._decorate_sync import CachedFunction as CachedFunction
@@ -370,8 +472,10 @@ if TYPE_CHECKING:
     from holdfast.errors import OperationError as OperationError
     from holdfast.errors import OutOfMemory as OutOfMemory
     from holdfast.errors import Overloaded as Overloaded
+    from holdfast.errors import RateLimited as RateLimited
     from holdfast.errors import ReadOnly as ReadOnly
     from holdfast.errors import Refused as Refused
+    from holdfast.errors import SessionGone as SessionGone
     from holdfast.errors import TooSlow as TooSlow
     from holdfast.errors import Unavailable as Unavailable
     from holdfast.errors import Unconfirmed as Unconfirmed
@@ -391,6 +495,32 @@ if TYPE_CHECKING:
     from holdfast.events.options import ProjectionFailed as ProjectionFailed
     from holdfast.events.options import ProjectionStatus as ProjectionStatus
     from holdfast.events.options import StoredEvent as StoredEvent
+    from holdfast.leaderboards._leaderboard_async import AsyncLeaderboard as AsyncLeaderboard
+    from holdfast.leaderboards._leaderboard_sync import Leaderboard as Leaderboard
+    from holdfast.leaderboards.options import LeaderboardStats as LeaderboardStats
+    from holdfast.leaderboards.options import Row as Row
+    from holdfast.leaderboards.options import Season as Season
+    from holdfast.leaderboards.options import Standing as Standing
+    from holdfast.leaderboards.options import Submission as Submission
+    from holdfast.limits._limited_async import AsyncLimitedFunction as AsyncLimitedFunction
+    from holdfast.limits._limited_sync import LimitedFunction as LimitedFunction
+    from holdfast.limits._limiter_async import AsyncLimiter as AsyncLimiter
+    from holdfast.limits._limiter_sync import Limiter as Limiter
+    from holdfast.limits._reserve_async import AsyncReservation as AsyncReservation
+    from holdfast.limits._reserve_sync import Reservation as Reservation
+    from holdfast.limits.concurrency._concurrency_async import (
+        AsyncConcurrencyLimiter as AsyncConcurrencyLimiter,
+    )
+    from holdfast.limits.concurrency._concurrency_sync import ConcurrencyLimiter as ConcurrencyLimiter
+    from holdfast.limits.concurrency._slot_async import AsyncSlot as AsyncSlot
+    from holdfast.limits.concurrency._slot_sync import Slot as Slot
+    from holdfast.limits.concurrency.counters import ConcurrencyStats as ConcurrencyStats
+    from holdfast.limits.concurrency.options import ConcurrencyDecision as ConcurrencyDecision
+    from holdfast.limits.counters import LimiterStats as LimiterStats
+    from holdfast.limits.decision import Decision as Decision
+    from holdfast.limits.decision import LimitState as LimitState
+    from holdfast.limits.decision import Together as Together
+    from holdfast.limits.options import Limit as Limit
     from holdfast.locks._lease_async import AsyncLease as AsyncLease
     from holdfast.locks._lease_sync import Lease as Lease
     from holdfast.locks._lock_async import AsyncLock as AsyncLock
@@ -439,6 +569,11 @@ if TYPE_CHECKING:
     from holdfast.operations.options import OperationsBacklog as OperationsBacklog
     from holdfast.operations.options import OperationsStats as OperationsStats
     from holdfast.operations.options import OperationStatus as OperationStatus
+    from holdfast.sessions._sessions_async import AsyncSessions as AsyncSessions
+    from holdfast.sessions._sessions_sync import Sessions as Sessions
+    from holdfast.sessions.options import SessionInfo as SessionInfo
+    from holdfast.sessions.options import SessionsStats as SessionsStats
+    from holdfast.sessions.session import Session as Session
     from holdfast.streams._books_async import AsyncGroup as AsyncGroup
     from holdfast.streams._books_sync import Group as Group
     from holdfast.streams._dead_async import AsyncDeadLetters as AsyncDeadLetters

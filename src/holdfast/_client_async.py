@@ -19,6 +19,7 @@ from holdfast._client import aopen_replicas, aopen_transport, check, find_place,
 from holdfast._compat import aoff_loop, monotonic
 from holdfast._coord.guard import Guarding
 from holdfast._coordination_async import AsyncCoordination
+from holdfast._metering_async import AsyncMetering
 from holdfast._running_async import AsyncRunnable, AsyncRunning
 from holdfast._signals import Observers, ServerWarning
 from holdfast._streaming_async import AsyncStreaming
@@ -30,21 +31,26 @@ from holdfast._wire.script import Retry, Script
 from holdfast._wire.server import ServerFacts
 from holdfast._wire.transport import Arg, Reply
 from holdfast._wire.url import Target
+from holdfast.analytics._analytics_async import AsyncAnalytics
 from holdfast.cache._async import AsyncCache
 from holdfast.cache.options import CacheKeywords, CacheOptions
 from holdfast.durations import Duration, seconds
 from holdfast.errors import ConfigurationError, Refused
 from holdfast.events._log_async import AsyncEventLog
+from holdfast.leaderboards._leaderboard_async import AsyncLeaderboard
+from holdfast.limits._limiter_async import AsyncLimiter
+from holdfast.limits.concurrency._concurrency_async import AsyncConcurrencyLimiter
 from holdfast.locks._place_async import AsyncPlace
 from holdfast.operations._async import AsyncOperations
 from holdfast.operations.options import OperationsKeywords, OperationsOptions
+from holdfast.sessions._sessions_async import AsyncSessions
 from holdfast.streams._stream_async import AsyncStream
 from holdfast.topics._topic_async import AsyncTopic
 
 T = TypeVar("T")
 
 
-class AsyncHoldfast(AsyncCoordination, AsyncStreaming):
+class AsyncHoldfast(AsyncCoordination, AsyncStreaming, AsyncMetering):
     """A client of one Redis or Valkey server, for asyncio; may be shared by all tasks and event loops of a
     process.
     """
@@ -113,6 +119,11 @@ class AsyncHoldfast(AsyncCoordination, AsyncStreaming):
         self._topics: dict[str, AsyncTopic[Any]] = {}
         self._running = AsyncRunning()
         self._others: list[AsyncRunnable] = []
+        self._limiters: dict[str, AsyncLimiter] = {}
+        self._slots: dict[str, AsyncConcurrencyLimiter] = {}
+        self._sessions: dict[str, AsyncSessions[Any]] = {}
+        self._boards: dict[str, AsyncLeaderboard[Any]] = {}
+        self._analytics: dict[str, AsyncAnalytics] = {}
 
     @classmethod
     def from_config(cls, path: str | Path, **arguments: Any) -> Self:
@@ -156,6 +167,8 @@ class AsyncHoldfast(AsyncCoordination, AsyncStreaming):
                 await log._aclose(max(0.0, begun + patience - monotonic()))
             for topic in list(self._topics.values()):
                 await topic._aclose()
+            for analytics in list(self._analytics.values()):
+                await analytics._aclose(max(0.0, begun + patience - monotonic()))
             self._wire.stop()
             await aoff_loop(lambda: self._leases.close(0.0))
             await aoff_loop(lambda: self._hub.close(max(0.0, begun + patience - monotonic())))

@@ -19,6 +19,7 @@ from holdfast._client import open_replicas, open_transport, check, find_place, o
 from holdfast._compat import off_loop, monotonic
 from holdfast._coord.guard import Guarding
 from holdfast._coordination_sync import Coordination
+from holdfast._metering_sync import Metering
 from holdfast._running_sync import Runnable, Running
 from holdfast._signals import Observers, ServerWarning
 from holdfast._streaming_sync import Streaming
@@ -30,21 +31,26 @@ from holdfast._wire.script import Retry, Script
 from holdfast._wire.server import ServerFacts
 from holdfast._wire.transport import Arg, Reply
 from holdfast._wire.url import Target
+from holdfast.analytics._analytics_sync import Analytics
 from holdfast.cache._sync import Cache
 from holdfast.cache.options import CacheKeywords, CacheOptions
 from holdfast.durations import Duration, seconds
 from holdfast.errors import ConfigurationError, Refused
 from holdfast.events._log_sync import EventLog
+from holdfast.leaderboards._leaderboard_sync import Leaderboard
+from holdfast.limits._limiter_sync import Limiter
+from holdfast.limits.concurrency._concurrency_sync import ConcurrencyLimiter
 from holdfast.locks._place_sync import Place
 from holdfast.operations._sync import Operations
 from holdfast.operations.options import OperationsKeywords, OperationsOptions
+from holdfast.sessions._sessions_sync import Sessions
 from holdfast.streams._stream_sync import Stream
 from holdfast.topics._topic_sync import Topic
 
 T = TypeVar("T")
 
 
-class Holdfast(Coordination, Streaming):
+class Holdfast(Coordination, Streaming, Metering):
     """A client of one Redis or Valkey server, for threads; may be shared by all threads of a
     process.
     """
@@ -113,6 +119,11 @@ class Holdfast(Coordination, Streaming):
         self._topics: dict[str, Topic[Any]] = {}
         self._running = Running()
         self._others: list[Runnable] = []
+        self._limiters: dict[str, Limiter] = {}
+        self._slots: dict[str, ConcurrencyLimiter] = {}
+        self._sessions: dict[str, Sessions[Any]] = {}
+        self._boards: dict[str, Leaderboard[Any]] = {}
+        self._analytics: dict[str, Analytics] = {}
 
     @classmethod
     def from_config(cls, path: str | Path, **arguments: Any) -> Self:
@@ -156,6 +167,8 @@ class Holdfast(Coordination, Streaming):
                 log._aclose(max(0.0, begun + patience - monotonic()))
             for topic in list(self._topics.values()):
                 topic._aclose()
+            for analytics in list(self._analytics.values()):
+                analytics._aclose(max(0.0, begun + patience - monotonic()))
             self._wire.stop()
             off_loop(lambda: self._leases.close(0.0))
             off_loop(lambda: self._hub.close(max(0.0, begun + patience - monotonic())))

@@ -67,6 +67,9 @@ class Client:
     def lock_stats(self) -> dict[str, LockStats]:
         return self.locks
 
+    def meters(self) -> list[tuple[str, Any]]:
+        return []
+
 
 def scrape(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
     """{(sample, label values ...): number} out of the text that Prometheus would get."""

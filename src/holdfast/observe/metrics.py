@@ -1,6 +1,6 @@
 """Prometheus metrics, read at scrape time: the hot path counts what it counts anyway, and nothing else.
 
-`_METRICS` below says which there are and what they mean; those of locks and streams stand in files of their
+`_METRICS` below says which there are and what they mean; those of the other rooms stand in files of their
 own.
 
 Alert when `holdfast_cache_undelivered_invalidations` stays above 0, on `holdfast_breaker_open == 1`, and when
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from holdfast import _signals
 from holdfast._wire.mutex import MUTEX
 from holdfast.errors import ConfigurationError
-from holdfast.observe import lock_metrics, stream_metrics
+from holdfast.observe import lock_metrics, meter_metrics, stream_metrics
 from holdfast.observe.about import About, Sample
 from holdfast.observe.logs import Observed, event_name
 
@@ -71,6 +71,7 @@ _METRICS = {
     ),
     **lock_metrics.METRICS,
     **stream_metrics.METRICS,
+    **meter_metrics.METRICS,
     "holdfast_breaker_open": About(
         "gauge", ("name",), "1 while calls are answered without asking the server"
     ),
@@ -101,6 +102,9 @@ class Measured(Observed, Protocol):
 
     def streams(self) -> Iterable[Any]:
         """Its streams, which have a `name`, `stats()` and `lags()`."""
+
+    def meters(self) -> Iterable[tuple[str, Any]]:
+        """Its limiters, sessions, leaderboards and analytics, by kind."""
 
 
 def prometheus(hf: Measured, registry: CollectorRegistry | None = None) -> None:
@@ -197,6 +201,8 @@ def _of_client(hf: Any) -> Iterator[Sample]:
         yield from lock_metrics.of_locks(family, stats)
     for stream in hf.streams():
         yield from stream_metrics.of_stream(stream)
+    for kind, meter in hf.meters():
+        yield from meter_metrics.of_meter(kind, meter)
 
 
 def _of_cache(cache: str, stats: Any) -> Iterator[Sample]:
