@@ -71,7 +71,9 @@ def world(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Simpl
                 "HOST": str(postgres.home),
             },
         },
-        INSTALLED_APPS=["tests.contrib.django_shop"],
+        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "tests.contrib.django_shop"],
+        SECRET_KEY="for tests",
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],  # quick
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         USE_TZ=True,
         ALLOWED_HOSTS=["testserver"],

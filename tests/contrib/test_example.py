@@ -31,4 +31,4 @@ def test_the_modules_are_there_by_their_names():
     from holdfast import contrib
 
     assert all(callable(one.on_commit) for one in (contrib.sqlalchemy, contrib.django))
-    assert not hasattr(contrib, "flask")
+    assert not hasattr(contrib, "bottle")
