@@ -1,4 +1,4 @@
-"""The command line: `holdfast demo`, `up`, `cache`, `locks`, `streams`, `worker`, and what is to come."""
+"""The command line: `holdfast demo`, `up`, `cache`, `locks`, `streams`, `limits`, ... and `worker`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast import ConfigurationError, HoldfastError, __version__
+from holdfast.cli.analytics import arguments as analytics
 from holdfast.cli.cache import arguments as cache
+from holdfast.cli.limits import arguments as limits
 from holdfast.cli.locks import arguments as locks
 from holdfast.cli.streams import arguments as streams
 from holdfast.cli.up import arguments as up
@@ -46,7 +48,8 @@ def parser() -> argparse.ArgumentParser:
             "A toolkit over Redis and Valkey whose promises are stated and checked. `demo` shows a cache that"
             " cannot serve what was invalidated; `up` gives you real servers to try it all on: one, Sentinel,"
             " Cluster; `cache`, `locks` and `streams` look into what is in use, and help where it is stuck;"
-            " `worker` runs the subscribers of your program."
+            " `limits` shows who is limited, `analytics` what was counted; `worker` runs the subscribers of"
+            " your program."
         ),
         epilog="Start with: holdfast demo, or: holdfast up sentinel",
     )
@@ -57,6 +60,8 @@ def parser() -> argparse.ArgumentParser:
     cache.declare(commands.add_parser("cache", help=cache.HELP))
     locks.declare(commands.add_parser("locks", help=locks.HELP))
     streams.declare(commands.add_parser("streams", help=streams.HELP))
+    limits.declare(commands.add_parser("limits", help=limits.HELP))
+    analytics.declare(commands.add_parser("analytics", help=analytics.HELP))
     worker.declare(commands.add_parser("worker", help=worker.HELP))
     return top
 
