@@ -26,6 +26,7 @@ from benchmarks import (
     hit_ratio,
     hits,
     locks,
+    metering,
     near,
     news,
     races,
@@ -57,6 +58,7 @@ FILES = {
     "write_behind": write_behind,
     "locks": locks,
     "streams": streams,
+    "metering": metering,
 }
 
 

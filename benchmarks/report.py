@@ -15,7 +15,8 @@ from typing import Any
 
 _PACKAGES = (
     "holdfast", "redis", "hiredis", "msgspec", "uvloop", "aiocache", "cashews", "dogpile.cache",
-    "django-redis", "cachetools", "python-redis-lock", "pottery",
+    "django-redis", "cachetools", "python-redis-lock", "pottery", "limits", "throttled-py", "pyrate-limiter",
+    "starsessions", "flask-session",
 )  # fmt: skip
 
 
