@@ -131,3 +131,23 @@ def test_the_fixtures_of_holdfast_testing(name, tmp_path):
     told = run("-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, name, folder=tmp_path)
 
     assert "3 passed" in told
+
+
+async def test_a_shop_that_limits_counts_and_ranks(server, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_URL", server.url)
+    module = load("shop_limits")
+    await module.hf.execute("FLUSHDB")
+    async with (
+        module.hf,
+        httpx.AsyncClient(transport=httpx.ASGITransport(module.app), base_url="http://shop") as client,
+    ):
+        found = [await client.get("/search", headers={"X-Api-Key": "ann"}) for _ in range(7)]
+        assert [one.status_code for one in found] == [200] * 5 + [429] * 2
+        assert found[0].headers["X-RateLimit-Remaining"] == "4"
+        assert 1 <= int(found[6].headers["Retry-After"]) <= 60
+        assert found[6].json()["violated-policies"]
+        assert (await client.post("/buy/ann?price=30")).json() == {"rank": 1, "spent": 30}
+        assert (await client.post("/buy/bea?price=50")).json() == {"rank": 1, "spent": 50}
+        assert (await client.post("/buy/ann?price=40")).json() == {"rank": 1, "spent": 70}
+        report = (await client.get("/report")).json()
+        assert report == {"sold today": 120, "best": [["ann", 70], ["bea", 50]]}
